@@ -1,0 +1,1 @@
+"""The developer's side of the project: set-up, servers, demonstration. Standard library only."""
