@@ -1,0 +1,1 @@
+"""The file side of textual inversion: embeddings, their names, formats, library and references."""

@@ -1,0 +1,92 @@
+"""What an embedding's file says about itself: ModelSpec 1.0.1 keys and our own.
+
+    describe(
+        name="my-cat",                        # the embedding's name
+        encoders=["clip_l"],                  # encoder keys it holds vectors for
+        num_vectors=4,
+        architecture="stable-diffusion-v1",   # ModelSpec's word for the model family
+        base_model="",                        # file name of the checkpoint, "" if unknown
+        initializer_text="cat", kind="subject", steps=400, pictures=6,
+        recipe={"learning_rate": 0.05},       # anything JSON can hold
+        resolution=(512, 512),                # width, height in pixels the pictures were cut to
+        date="", author="", description="",   # left out of the file when empty
+    ) -> dict[str, str]
+
+All but `name` may be left out. Nothing here looks at the clock: a date is written only when one is
+passed, so that the same training gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+OWN = "textual_inversion."
+"""Prefix of the keys that ModelSpec has no word for."""
+
+RECIPE = f"{OWN}recipe"
+STEPS = f"{OWN}steps"
+BASE_MODEL = f"{OWN}base_model"
+BASE_MODEL_HASH = f"{OWN}base_model_hash"
+TITLE = "modelspec.title"
+TRIGGER_PHRASE = "modelspec.trigger_phrase"
+IMPLEMENTATION = "https://github.com/comfyanonymous/ComfyUI"
+
+
+def describe(
+    *,
+    name: str,
+    encoders: Sequence[str] = (),
+    num_vectors: int | None = None,
+    architecture: str = "stable-diffusion-v1",
+    base_model: str = "",
+    initializer_text: str | None = None,
+    kind: str = "",
+    steps: int | None = None,
+    pictures: int | None = None,
+    recipe: Mapping[str, object] | None = None,
+    resolution: tuple[int, int] | None = None,
+    date: str = "",
+    author: str = "",
+    description: str = "",
+) -> dict[str, str]:
+    """The metadata of a trained embedding, every value a string, in a fixed order."""
+    entries: dict[str, object] = {
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": f"{architecture}/textual-inversion",
+        "modelspec.implementation": IMPLEMENTATION,
+        TITLE: name,
+        TRIGGER_PHRASE: f"embedding:{name}",
+        "modelspec.description": description,
+        "modelspec.author": author,
+        "modelspec.date": date,
+        "modelspec.resolution": "x".join(map(str, resolution)) if resolution else "",
+        BASE_MODEL: base_model,
+        f"{OWN}encoders": ",".join(encoders),
+        f"{OWN}num_vectors": num_vectors,
+        f"{OWN}kind": kind,
+        f"{OWN}initializer_text": initializer_text,
+        STEPS: steps,
+        f"{OWN}pictures": pictures,
+        RECIPE: _json(recipe) if recipe is not None else None,
+    }
+    return {key: str(value) for key, value in entries.items() if value is not None and value != ""}
+
+
+def retitled(metadata: Mapping[str, str], name: str) -> dict[str, str]:
+    """The same metadata for an embedding that is now called `name`."""
+    changed = {TITLE: name, TRIGGER_PHRASE: f"embedding:{name}"}
+    return {key: changed.get(key, value) for key, value in metadata.items()}
+
+
+def recipe_of(metadata: Mapping[str, str]) -> dict[str, object]:
+    """The recipe an embedding was trained with; empty where none is recorded or readable."""
+    try:
+        recipe = json.loads(metadata.get(RECIPE, "{}"))
+    except ValueError:
+        return {}
+    return recipe if isinstance(recipe, dict) else {}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)

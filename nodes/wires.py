@@ -1,0 +1,16 @@
+"""The types of the wires between the nodes, and where the nodes sit in the menu."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+CATEGORY = "textual inversion"
+
+EmbeddingWire = io.Custom("EMBEDDING")
+"""Carries one embeddings_io.embedding.Embedding."""
+
+OptionsWire = io.Custom("TI_OPTIONS")
+"""Carries a table of training.Recipe settings that differ from the defaults."""
+
+LossMapWire = io.LossMap
+"""Carries {"loss": [float, ...]}, which the core node Plot Loss Graph draws."""
