@@ -6,6 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from . import child
 from .cache import Cache
 from .comfyui import ComfyUI
 from .console import DevError, Step
@@ -33,7 +34,7 @@ def run(cache: Cache, comfyui: ComfyUI, pytest_arguments: list[str]) -> int:
     with cache.private_folder("tests") as folder:
         command = [str(python), "-m", "pytest", f"--basetemp={folder / 'pytest'}"]
         command += pytest_arguments
-        return subprocess.run(command, cwd=PACK, env=environment, check=False).returncode
+        return child.run(command, PACK, environment)
 
 
 def _check_types(cache: Cache, python: Path) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
-from . import checks, page
+from . import checks, child, page
 from .cache import Cache, default_folder
 from .comfyui import ComfyUI, bundled, existing
 from .console import DevError, say
@@ -45,9 +44,13 @@ def _comfyui(cache: Cache, options: argparse.Namespace) -> ComfyUI:
 
 
 def _demo(cache: Cache, comfyui: ComfyUI, options: argparse.Namespace, _: list[str]) -> int:
-    from .demo.driver import run_demo
-
-    return run_demo(cache, comfyui, cpu=_on_cpu(comfyui, options), out=options.out)
+    command = [str(comfyui.python), "-m", "devtools.demo"]
+    command += ["--comfyui", str(comfyui.folder), "--cache", str(cache.folder)]
+    command += ["--checkpoint", str(checkpoint(cache, comfyui))]
+    command += ["--into", str(Path("demo_output").absolute())]
+    command += ["--out", str(options.out.absolute())] if options.out else []
+    command += ["--cpu"] if options.cpu else []
+    return child.run(command, PACK, os.environ)
 
 
 def _test(cache: Cache, comfyui: ComfyUI, _: argparse.Namespace, rest: list[str]) -> int:
@@ -66,7 +69,7 @@ def _bench(cache: Cache, comfyui: ComfyUI, _: argparse.Namespace, rest: list[str
         "TI_CHECKPOINT": str(checkpoint(cache, comfyui)),
     }
     command = [str(python), "-m", "benchmarks", *rest]
-    return subprocess.run(command, cwd=PACK, env=environment, check=False).returncode
+    return child.run(command, PACK, environment)
 
 
 def _on_cpu(comfyui: ComfyUI, options: argparse.Namespace) -> bool:
