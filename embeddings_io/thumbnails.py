@@ -14,8 +14,8 @@ SUFFIX = ".preview.png"
 def thumbnail(image: torch.Tensor) -> Image.Image:
     """The first picture of an IMAGE [b, h, w, 3] or [h, w, 3] of values in 0..1, at most 512 px."""
     with torch.inference_mode(False):
-        picture = image[0] if image.dim() == 4 else image
-        levels = picture[..., :3].detach().float().cpu().clamp(0, 1).mul(255).round()
+        first = image[0] if image.dim() == 4 else image
+        levels = first[..., :3].detach().float().cpu().clamp(0, 1).mul(255).round()
         picture = Image.fromarray(levels.to(torch.uint8).contiguous().numpy())
     return fitted(picture)
 

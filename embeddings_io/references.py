@@ -1,0 +1,202 @@
+"""Finds references, `embedding:name`, in prompt text and writes them so that ComfyUI reads them.
+
+ComfyUI wants white space or a weight's bracket on both sides of a reference; people write commas,
+quotes and brackets there. Which names exist is asked of a `Lookup`, so this is pure string work.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from .weights import Segment, groups, segments
+
+Lookup = Callable[[str], "str | None"]
+"""Takes a name as written; gives the name to write after 'embedding:', or None if there is none."""
+
+_PREFIX = re.compile(r"(?<!\w)embedding:(?:\s*embedding:)*")
+_RUN = re.compile(r"(?:\\[()]|[^\s()])+")
+_PLAIN_NAME = re.compile(r"(?:[\w\-./+]|\\(?![()]))+")
+_CONTINUES = re.compile(r"\.*(?:[\w\-/]|\\(?![()]))")
+_BARE_WEIGHT = re.compile(r":\s*(\d+\.?\d*|\.\d+)(?!\w|\.\d)")
+_ENDS_NAME = re.compile(r"\s|,+(?:\s|\Z)")
+_BRACKET = re.compile(r"(?<!\\)[()]")
+_TAG = re.compile(r"<\w+:[^<>]*>")
+_EMPTY_GROUP = re.compile(r"[\s,]*(?::[\s\d.+\-]*)?")
+LONGEST_NAME = 255
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One reference, text[start:end]; `name` as written, `target` None where it is missing.
+
+    `weight` is the one it is encoded with; `own_weight` the number written right behind the name
+    without brackets, as in 'embedding:a:1.2'.
+    """
+
+    start: int
+    end: int
+    name: str
+    target: str | None
+    weight: float
+    own_weight: str = ""
+    is_keyword: bool = False
+
+
+def find(text: str, lookup: Lookup, keywords: Sequence[str] = ()) -> list[Reference]:
+    """All references in order, and whole words of `keywords` as if they were references."""
+    words = _keyword_pattern(keywords)
+    found: list[Reference] = []
+    for segment in segments(text):
+        references = list(_in_segment(text, segment, lookup))
+        taken = [(reference.start, reference.end) for reference in references]
+        if words is not None:
+            references += _keywords_in(text, segment, words, taken, lookup)
+        found += sorted(references, key=lambda reference: reference.start)
+    return found
+
+
+def expand(
+    text: str, lookup: Lookup, keywords: Sequence[str] = (), *, drop_missing: bool = False
+) -> str:
+    """The text with every reference set apart by spaces and written by its target.
+
+    Text without references comes back as it is, and expanding twice changes nothing more. An
+    'embedding:' without a name is always dropped, as ComfyUI fails on it; missing names only with
+    `drop_missing`. A keyword that is no name stays a word.
+    """
+    text = _without_missing(text, lookup, keywords, drop_missing)
+    references = [
+        reference
+        for reference in find(text, lookup, keywords)
+        if reference.target is not None or not reference.is_keyword
+    ]
+    if not references:
+        return text
+    written = []
+    position = 0
+    for segment in segments(text):
+        inside = [one for one in references if segment.start <= one.start < segment.end]
+        written += [text[position : segment.start], _rewritten(text, segment, inside)]
+        position = segment.end
+    return "".join(written) + text[position:]
+
+
+def leading_name(run: str, lookup: Lookup) -> tuple[str, int, str] | None:
+    """The longest existing name that `run` begins with: as written, its length, its target."""
+    for length in range(min(len(run), LONGEST_NAME), 0, -1):
+        if run[length - 1] == "\\" or _CONTINUES.match(run, length):
+            continue
+        name = run[:length].replace("\\(", "(").replace("\\)", ")")
+        target = lookup(name)
+        if target is not None:
+            return name, length, target
+    return None
+
+
+def _in_segment(text: str, segment: Segment, lookup: Lookup) -> Iterator[Reference]:
+    position = segment.start
+    while prefix := _PREFIX.search(text, position, segment.end):
+        reference = _reference(text, segment, prefix, lookup)
+        position = reference.end
+        yield reference
+
+
+def _reference(text: str, segment: Segment, prefix: re.Match[str], lookup: Lookup) -> Reference:
+    start = prefix.end()
+    while start < segment.end and text[start].isspace():
+        start += 1
+    run = _RUN.match(text, start, segment.end)
+    known = leading_name(run.group(), lookup) if run else None
+    if known is not None:
+        name, length, target = known[0], known[1], known[2]
+    else:
+        plain = _PLAIN_NAME.match(text, start, segment.end)
+        name = plain.group().rstrip(".") if plain else ""
+        length, target = len(name), None
+    if not name:
+        return Reference(prefix.start(), prefix.end(), "", None, segment.weight)
+    end = start + length
+    number = _BARE_WEIGHT.match(text, end, segment.end)
+    if number is None or _BRACKET.search(text, segment.start, segment.end):
+        return Reference(prefix.start(), end, name, target, segment.weight)
+    own = number.group(1)
+    return Reference(prefix.start(), number.end(), name, target, float(own), own)
+
+
+def _keyword_pattern(keywords: Iterable[str]) -> re.Pattern[str] | None:
+    longest_first = sorted({word for word in keywords if word.strip()}, key=lambda w: (-len(w), w))
+    if not longest_first:
+        return None
+    words = "|".join(re.escape(word) for word in longest_first)
+    return re.compile(rf"(?<![\w\-/\\])(?<!\w\.)(?:{words})(?![\w\-/]|\\(?![()])|\.[\w\-/])")
+
+
+def _keywords_in(
+    text: str,
+    segment: Segment,
+    words: re.Pattern[str],
+    taken: Sequence[tuple[int, int]],
+    lookup: Lookup,
+) -> Iterator[Reference]:
+    taken = [*taken, *(tag.span() for tag in _TAG.finditer(text, segment.start, segment.end))]
+    for word in words.finditer(text, segment.start, segment.end):
+        start, end = word.span()
+        if any(start < closed and opened < end for opened, closed in taken):
+            continue
+        name = word.group()
+        yield Reference(start, end, name, lookup(name), segment.weight, is_keyword=True)
+
+
+def _rewritten(text: str, segment: Segment, references: Sequence[Reference]) -> str:
+    written = ""
+    position = segment.start
+    open_name = False
+    for reference in references:
+        written += _after(open_name, text[position : reference.start])
+        if written and written[-1] not in " \n":
+            written += " "
+        name = reference.target if reference.target is not None else reference.name
+        call = "embedding:" + name.replace("(", "\\(").replace(")", "\\)")
+        written += f"({call}:{reference.own_weight})" if reference.own_weight else call
+        open_name = not reference.own_weight
+        position = reference.end
+    return written + _after(open_name, text[position : segment.end])
+
+
+def _after(open_name: bool, literal: str) -> str:
+    apart = not open_name or not literal or _ENDS_NAME.match(literal)
+    return literal if apart else f" {literal}"
+
+
+def _without_missing(text: str, lookup: Lookup, keywords: Sequence[str], drop_missing: bool) -> str:
+    while True:
+        missing = [
+            reference
+            for reference in find(text, lookup, keywords)
+            if reference.target is None
+            and not reference.is_keyword
+            and (drop_missing or not reference.name)
+        ]
+        if not missing:
+            return text
+        text = _cut(text, missing[0].start, missing[0].end)
+
+
+def _cut(text: str, start: int, end: int) -> str:
+    """The text without text[start:end], its bracket if that is empty now, and a doubled comma."""
+    for group in reversed(groups(text)):
+        if group.start < start and end < group.end:
+            rest = text[group.start + 1 : start] + text[end : group.end - 1]
+            if _EMPTY_GROUP.fullmatch(rest):
+                start, end = group.start, group.end
+    before, after = text[:start], text[end:]
+    left, right = before.rstrip(" \t"), after.lstrip(" \t")
+    if right.startswith(",") and (not left or left[-1] in ",(\n"):
+        after = right[1:].lstrip(" \t")
+    elif left.endswith(",") and (not right or right[0] in ")\n"):
+        before, after = left[:-1], right
+    elif before[-1:] in ("", " ") and after.startswith(" "):
+        after = after[1:]
+    return before + " " + after if before.endswith("\\") else before + after

@@ -1,0 +1,1 @@
+"""The only package that imports ComfyUI: adapters between its objects and ours."""
