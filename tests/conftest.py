@@ -76,6 +76,8 @@ def server(
 
     base = BaseDirectory(tmp_path_factory.mktemp("server")).prepare()
     link_or_copy(checkpoint, base.checkpoints / "microworld.safetensors")
+    test_nodes = ROOT / "tests" / "host" / "bad_inputs"
+    link_or_copy(test_nodes, base.folder / "custom_nodes" / test_nodes.name)
     python = Path(os.environ.get("COMFYUI_PYTHON", sys.executable))
     with Server(ComfyUI(comfyui_folder, python), base, cpu=True) as running:
         yield running
