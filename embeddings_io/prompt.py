@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from .embedding import Embedding, EmbeddingError
 from .formats import read
-from .index import Index
+from .index import Entry, Index
 from .library import Library
 from .names import safe_name, without_extension
 from .references import Reference, expand, find
@@ -57,6 +57,36 @@ def expand_prompt(
     lines = list(dict.fromkeys(known.line(one) for one in kept))
     doubles = list(dict.fromkeys(known.double(one) for one in kept))
     return Expansion(expanded, tuple(lines), tuple(problems) + tuple(d for d in doubles if d))
+
+
+def fingerprint(
+    text: str | None,
+    library: Library,
+    keywords: Sequence[str] = (),
+    *,
+    library_keywords: bool = False,
+) -> str:
+    """Changes when a file that the text refers to does; for an unknown text, when any file does."""
+    index = library.index()
+    if text is None:
+        return "\n".join(_stamp(entry) for entry in index.entries)
+    words = [*keywords, *(_library_words(index) if library_keywords else ())]
+    targets = sorted(
+        {one.target or f"missing {one.name}" for one in find(text, index.reference, words)}
+    )
+    entries = {target: index.find(target) for target in targets}
+    return "\n".join(
+        f"{target} {library.file_hash(target) if entry else ''}"
+        for target, entry in entries.items()
+    )
+
+
+def _stamp(entry: Entry) -> str:
+    try:
+        status = entry.path.stat()
+    except OSError:
+        return entry.relative
+    return f"{entry.relative} {status.st_mtime_ns} {status.st_size}"
 
 
 def keyword_list(text: str) -> list[str]:

@@ -16,7 +16,7 @@ from ..embeddings_io.references import leading_name
 logger = logging.getLogger(__name__)
 
 LOOK_UP = "_try_get_embedding"
-"""The method by which each of ComfyUI's tokenizers turns the text behind 'embedding:' to vectors."""
+"""The method by which ComfyUI's tokenizers turn the text behind 'embedding:' into vectors."""
 
 
 def clip_with(clip: Any, embeddings: Sequence[Embedding]) -> Any:

@@ -1,0 +1,10 @@
+"""Textual Inversion for ComfyUI: train, load, save and prompt with embeddings."""
+
+WEB_DIRECTORY = "./web"
+
+
+async def comfy_entrypoint():
+    """The extension that ComfyUI loads; imported here, so that importing the pack stays cheap."""
+    from .nodes import TextualInversionExtension
+
+    return TextualInversionExtension()

@@ -1,0 +1,80 @@
+"""Embedding Prompt: every reference in a text made to work, checked and reported."""
+
+from comfy_api.latest import io, ui
+
+from ..embeddings_io.prompt import ON_MISSING, expand_prompt, fingerprint, keyword_list
+from ..host.folders import library
+from .schema_fields import aliases
+from .wires import CATEGORY
+
+
+class EmbeddingPrompt(io.ComfyNode):
+    """Schema and hand-over of the prompt node."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="TI_EmbeddingPrompt",
+            display_name="Embedding Prompt",
+            category=CATEGORY,
+            description=(
+                "Writes every embedding:name in a text so that ComfyUI's text encoder finds it, "
+                "beside commas, brackets and weights too, and says what was found."
+            ),
+            **aliases("textual inversion", "embedding keywords"),
+            inputs=[
+                io.String.Input(
+                    "text",
+                    multiline=True,
+                    dynamic_prompts=True,
+                    tooltip="The prompt. embedding:name may touch commas, quotes and brackets; "
+                    "embedding:name:1.2 is read as (embedding:name:1.2).",
+                ),
+                io.Combo.Input(
+                    "missing",
+                    options=list(ON_MISSING),
+                    default="error",
+                    tooltip="What becomes of a name that is not there: an error that suggests "
+                    "near names, a warning in the report, or it is dropped from the text.",
+                ),
+                io.String.Input(
+                    "keywords",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    tooltip="Names that are to work as plain words, without embedding: before "
+                    "them; separated by commas or line breaks. Whole words only, case counts.",
+                ),
+                io.Boolean.Input(
+                    "library_keywords",
+                    default=False,
+                    optional=True,
+                    tooltip="Let the name of every embedding in the folders work as a plain word. "
+                    "Mind embeddings that are called like common words.",
+                ),
+            ],
+            outputs=[
+                io.String.Output(display_name="text", tooltip="The prompt, for CLIP Text Encode."),
+                io.String.Output(
+                    display_name="report",
+                    tooltip="A line for every embedding: its file, encoders, vectors and weight.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, text, missing, keywords="", library_keywords=False):
+        words = keyword_list(keywords or "")
+        return fingerprint(text, library(), words, library_keywords=bool(library_keywords))
+
+    @classmethod
+    def execute(cls, text, missing, keywords="", library_keywords=False):
+        expansion = expand_prompt(
+            text,
+            library(),
+            missing=missing,
+            keywords=keyword_list(keywords),
+            library_keywords=library_keywords,
+        )
+        shown = ui.PreviewText(f"{expansion.text}\n\n{expansion.report}")
+        return io.NodeOutput(expansion.text, expansion.report, ui=shown)

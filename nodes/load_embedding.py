@@ -1,0 +1,61 @@
+"""Load Embedding: a file of the library, ready for prompts and for the other nodes."""
+
+from comfy_api.latest import io, ui
+
+from ..host.clip_with import clip_with
+from ..host.folders import library, listed_files
+from .schema_fields import aliases
+from .wires import CATEGORY, EmbeddingWire
+
+
+class LoadEmbedding(io.ComfyNode):
+    """Schema and hand-over of the loading node."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="TI_LoadEmbedding",
+            display_name="Load Embedding",
+            category=CATEGORY,
+            description=(
+                "Loads a Textual Inversion embedding (safetensors or .pt) and gives a CLIP that "
+                "knows it, whatever ComfyUI itself would find on disk."
+            ),
+            **aliases("textual inversion", "embedding picker"),
+            inputs=[
+                io.Combo.Input(
+                    "embedding_name",
+                    options=listed_files(),
+                    tooltip="A file in models/embeddings or its sub-folders. Press R to refresh.",
+                ),
+                io.Clip.Input(
+                    "clip",
+                    optional=True,
+                    tooltip="The text encoder that is to know the embedding. Without it the file "
+                    "is still loaded, and the clip output is empty.",
+                ),
+            ],
+            outputs=[
+                io.Clip.Output(
+                    display_name="clip",
+                    tooltip="The same text encoder, in whose prompts embedding:name is this file.",
+                ),
+                EmbeddingWire.Output(display_name="embedding", tooltip="The embedding itself."),
+                io.String.Output(
+                    display_name="prompt_text",
+                    tooltip="embedding:name; wire it into a prompt, which is then encoded again "
+                    "when the file changes.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, embedding_name, clip=None):
+        return library().file_hash(embedding_name)
+
+    @classmethod
+    def execute(cls, embedding_name, clip=None):
+        embedding = library().read(embedding_name)
+        knowing = clip_with(clip, [embedding]) if clip is not None else None
+        shown = ui.PreviewText(f"{embedding.prompt_text}\n{embedding.describe()}")
+        return io.NodeOutput(knowing, embedding, embedding.prompt_text, ui=shown)
