@@ -41,6 +41,11 @@ class Library:
                 self._index = self._indexed()
             return self._index
 
+    @property
+    def folders(self) -> list[Path]:
+        """The folders, the one that wins first."""
+        return [scan.folder for scan in self._scans]
+
     def names(self) -> list[str]:
         """Every name once, sub-folders kept, in alphabetical order."""
         return self.index().names()
@@ -74,8 +79,7 @@ class Library:
         return entry
 
     def _indexed(self) -> Index:
-        folders = [scan.folder for scan in self._scans]
-        return Index(folders, self._listed, self._case_sensitive)
+        return Index(self.folders, self._listed, self._case_sensitive)
 
 
 def _allowed(name: str) -> str:

@@ -197,6 +197,8 @@ def _cut(text: str, start: int, end: int) -> str:
         after = right[1:].lstrip(" \t")
     elif left.endswith(",") and (not right or right[0] in ")\n"):
         before, after = left[:-1], right
+    elif right.startswith(","):
+        before, after = left, right
     elif before[-1:] in ("", " ") and after.startswith(" "):
         after = after[1:]
     return before + " " + after if before.endswith("\\") else before + after
