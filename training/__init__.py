@@ -1,0 +1,1 @@
+"""The training engine: pure torch, no ComfyUI. Vectors in, better vectors out."""

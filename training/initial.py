@@ -1,0 +1,60 @@
+"""The vectors a run starts from, made of the initializer text's own token vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from .protocols import TextEncoder
+from .sphere import retract, tangent, unit
+
+
+class InitializerError(ValueError):
+    """The initializer text gives nothing to start from."""
+
+
+def initial_vectors(
+    encoder: TextEncoder,
+    text: str,
+    num_vectors: int,
+    spread: float,
+    generator: torch.Generator,
+) -> dict[str, torch.Tensor]:
+    """``{encoder key: [n, d]}`` at each encoder's vocabulary norm.
+
+    With as many tokens as vectors each vector starts as a token; with more tokens neighbours
+    share a vector; with fewer they are repeated, copies turned by ``spread`` radians. Raises
+    InitializerError for a text of zero tokens.
+    """
+    found = encoder.token_vectors(text)
+    check_initializer(found, text)
+    return {
+        key: _fit(rows, num_vectors, spread, generator) * encoder.vocabulary_norm(key)
+        for key, rows in found.items()
+    }
+
+
+def check_initializer(token_vectors: Mapping[str, torch.Tensor], text: str) -> None:
+    """Raise InitializerError if ``text`` has no tokens in some encoder."""
+    for key, rows in token_vectors.items():
+        if rows.shape[0] == 0:
+            raise InitializerError(
+                f"The initializer text {text!r} has no tokens in {key}; give a word that comes "
+                "near what the pictures show, such as 'dog' or 'painting'."
+            )
+
+
+def _fit(
+    rows: torch.Tensor, count: int, spread: float, generator: torch.Generator
+) -> torch.Tensor:
+    directions = unit(rows.float())
+    tokens = directions.shape[0]
+    if tokens >= count:
+        groups = torch.tensor_split(directions, count)
+        return unit(torch.stack([group.mean(dim=0) for group in groups]))
+    repeated = directions[torch.arange(count) % tokens]
+    noise = torch.randn(repeated.shape, generator=generator).to(repeated.device)
+    turned = retract(repeated, spread * unit(tangent(noise, repeated)))
+    first = (torch.arange(count) < tokens).view(-1, 1).to(repeated.device)
+    return torch.where(first, repeated, turned)

@@ -1,0 +1,31 @@
+"""The loss of a denoised estimate, in the space the network itself predicts in."""
+
+from __future__ import annotations
+
+import torch
+
+
+def residual(
+    denoised: torch.Tensor, latents: torch.Tensor, sigmas: torch.Tensor, prediction: str
+) -> torch.Tensor:
+    """Prediction minus target ``[B, C, h, w]``, up to sign, from the denoised estimate.
+
+    With x = x0 + sigma eps: eps - eps_hat = (x0_hat - x0) / sigma; for v-prediction the same
+    times sqrt(1 + sigma^2); for flows (x = (1 - sigma) x0 + sigma eps) again over sigma.
+    """
+    sigma = sigmas.view(-1, *[1] * (latents.ndim - 1))
+    scale = (1 + sigma.square()).sqrt() / sigma if prediction == "v" else 1 / sigma
+    return (denoised.float() - latents) * scale
+
+
+def penalty(residual: torch.Tensor, kind: str, delta: float) -> torch.Tensor:
+    """The mean penalty of each sample ``[B]``.
+
+    'l2' is r^2; 'huber' the pseudo-Huber 2 delta (sqrt(r^2 + delta^2) - delta), which has the
+    same slope near zero when delta is 1.
+    """
+    if kind == "huber":
+        value = 2 * delta * ((residual.square() + delta * delta).sqrt() - delta)
+    else:
+        value = residual.square()
+    return value.flatten(1).mean(dim=1)

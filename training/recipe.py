@@ -1,0 +1,309 @@
+"""The recipe: every knob of a training run, with its unit, range, default and reason."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from .schedules import parse_schedule
+
+
+class RecipeError(ValueError):
+    """A knob holds a value no run could use; the message names the knob and the remedy."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Knob:
+    """What a person should know about one field of :class:`Recipe`."""
+
+    prose: str
+    group: str = "basic"
+    minimum: float | None = None
+    maximum: float | None = None
+    step: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+def _knob(default: Any, prose: str, **limits: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"knob": Knob(prose, **limits)})
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Every knob of a run; raises RecipeError at once for a value out of its range."""
+
+    kind: str = _knob(
+        "subject",
+        "What the pictures show: a subject (thing, person), a style, or bad pictures for a "
+        "negative prompt. It chooses the sentences the word is learnt in.",
+        choices=("subject", "style", "negative"),
+    )
+    num_vectors: int = _knob(
+        1,
+        "How many vectors the word takes in a prompt, of the 75 a prompt holds. One edits best; "
+        "2 to 8 catch more detail and follow the rest of the prompt less.",
+        minimum=1,
+        maximum=75,
+    )
+    steps: int = _knob(
+        400,
+        "The most steps to train. The run stops earlier when the probe bank no longer improves; "
+        "200 to 600 are enough for nearly every concept.",
+        minimum=1,
+        maximum=100_000,
+    )
+    learning_rate: float = _knob(
+        0.02,
+        "How far a step turns a vector at most, in radians (0.005 to 0.05; higher is more "
+        "faithful, lower more editable). With optimizer adamw it is AdamW's own rate, about "
+        "0.0003 to 0.005.",
+        minimum=0.0,
+        maximum=1.0,
+        step=0.001,
+    )
+    batch_size: int = _knob(
+        4,
+        "Pictures a step. Small batches learn more per picture seen; more than 8 only costs time.",
+        minimum=1,
+        maximum=64,
+    )
+    seed: int = _knob(
+        0,
+        "The same seed, pictures and settings give the same file on the same machine.",
+        minimum=0,
+        maximum=2**53 - 1,
+    )
+    optimizer: str = _knob(
+        "sphere",
+        "sphere turns each vector at the norm of real words, so it can't drown the rest of the "
+        "prompt. adamw lets the norm grow, as older trainers do; use it for old recipes.",
+        group="optimizer",
+        choices=("sphere", "adamw"),
+    )
+    learning_rate_schedule: str = _knob(
+        "",
+        "Empty: warm-up, then a cosine down to a tenth. Or steps written out, as in "
+        "'5e-3:100, 1e-3:1000, 5e-4': 5e-3 until step 100, 1e-3 until step 1000, then 5e-4.",
+        group="optimizer",
+    )
+    warmup_steps: int = _knob(
+        10,
+        "Steps over which the learning rate rises from nothing, while the optimizer learns how "
+        "large gradients are.",
+        group="optimizer",
+        minimum=0,
+        maximum=10_000,
+    )
+    final_rate: float = _knob(
+        0.1,
+        "The learning rate at the last step, as a share of the highest.",
+        group="optimizer",
+        minimum=0.0,
+        maximum=1.0,
+        step=0.01,
+    )
+    momentum: float = _knob(
+        0.9,
+        "How much of the last direction a step keeps (0 to 0.99). Higher averages over more "
+        "pictures and noise.",
+        group="optimizer",
+        minimum=0.0,
+        maximum=0.999,
+        step=0.01,
+    )
+    gradient_averaging: float = _knob(
+        0.99,
+        "How slowly the estimate of the gradient's size follows the latest one (0 to 0.9999).",
+        group="optimizer",
+        minimum=0.0,
+        maximum=0.9999,
+        step=0.001,
+    )
+    weight_decay: float = _knob(
+        0.0,
+        "AdamW's pull of the vectors toward zero; only with optimizer adamw.",
+        group="optimizer",
+        minimum=0.0,
+        maximum=1.0,
+        step=0.01,
+    )
+    prior: float = _knob(
+        0.0001,
+        "Pull toward the initializer text's direction; it matters only where the pictures say "
+        "little. 0 turns it off; 0.001 keeps the word closer to its class.",
+        group="optimizer",
+        minimum=0.0,
+        maximum=1.0,
+        step=0.0001,
+    )
+    spread: float = _knob(
+        0.05,
+        "With several vectors started from fewer words: how far, in radians, copies are turned "
+        "apart so that they can learn different things.",
+        group="optimizer",
+        minimum=0.0,
+        maximum=1.5,
+        step=0.01,
+    )
+    averaging: float = _knob(
+        0.2,
+        "The saved vector is an average over about this share of the latest steps, which removes "
+        "what is left of the noise. 0 saves the last step's vector.",
+        group="optimizer",
+        minimum=0.0,
+        maximum=0.9,
+        step=0.05,
+    )
+    timestep_density: str = _knob(
+        "high_noise",
+        "high_noise draws timesteps in proportion to max logSNR - logSNR(t): shape and colour "
+        "are decided there. uniform draws all alike.",
+        group="noise",
+        choices=("high_noise", "uniform"),
+    )
+    timestep_from: float = _knob(
+        0.05,
+        "The lowest timestep drawn, as a share of the schedule (0 is a clean picture).",
+        group="noise",
+        minimum=0.0,
+        maximum=1.0,
+        step=0.01,
+    )
+    timestep_to: float = _knob(
+        0.95,
+        "The highest timestep drawn, as a share of the schedule (1 is pure noise).",
+        group="noise",
+        minimum=0.0,
+        maximum=1.0,
+        step=0.01,
+    )
+    loss: str = _knob(
+        "l2",
+        "l2 is the loss diffusion models are trained with; huber weighs outliers less.",
+        group="noise",
+        choices=("l2", "huber"),
+    )
+    huber_delta: float = _knob(
+        0.1,
+        "Where huber turns from square to straight, in units of the noise.",
+        group="noise",
+        minimum=0.0001,
+        maximum=10.0,
+        step=0.01,
+    )
+    prompts_per_step: int = _knob(
+        0,
+        "Different sentences a step: 0 draws one for every picture of the batch; fewer are "
+        "encoded faster, which matters on a CPU.",
+        group="prompts",
+        minimum=0,
+        maximum=64,
+    )
+    resolution: int = _knob(
+        512,
+        "Pictures are scaled and cropped to about this many pixels squared, keeping their aspect. "
+        "Pictures that all have one size no larger than this are used as they are.",
+        group="pictures",
+        minimum=64,
+        maximum=2048,
+    )
+    flip: bool = _knob(
+        False,
+        "Also learn from mirrored pictures. Leave it off where left and right matter: faces, "
+        "text, positions.",
+        group="pictures",
+    )
+    probe_every: int = _knob(
+        10,
+        "Steps between two measurements on the probe bank, which chooses the vector that is "
+        "saved.",
+        group="probe",
+        minimum=1,
+        maximum=10_000,
+    )
+    probe_size: int = _knob(
+        8,
+        "Fixed (picture, noise, timestep, prompt) sets in the probe bank.",
+        group="probe",
+        minimum=1,
+        maximum=256,
+    )
+    early_stop: bool = _knob(
+        True,
+        "Stop when the probe bank has stopped improving.",
+        group="probe",
+    )
+    early_stop_after: int = _knob(
+        200,
+        "Steps that are always trained before an early stop is considered.",
+        group="probe",
+        minimum=1,
+        maximum=100_000,
+    )
+    preview_every: int = _knob(
+        100,
+        "Steps between two preview pictures on the node; 0 makes none until the end.",
+        group="previews",
+        minimum=0,
+        maximum=100_000,
+    )
+
+    def __post_init__(self) -> None:
+        for name, knob in knobs().items():
+            _check(name, getattr(self, name), knob)
+        if self.timestep_from >= self.timestep_to:
+            raise RecipeError(
+                f"timestep_from ({self.timestep_from:g}) must be below timestep_to "
+                f"({self.timestep_to:g})."
+            )
+        if self.optimizer == "adamw" and self.learning_rate > 0.5:
+            raise RecipeError(
+                f"learning_rate {self.learning_rate:g} is far too high for adamw; "
+                "use 0.0003 to 0.005."
+            )
+        if self.learning_rate_schedule.strip():
+            try:
+                parse_schedule(self.learning_rate_schedule)
+            except ValueError as error:
+                raise RecipeError(f"learning_rate_schedule: {error}") from error
+
+    def changed(self, **values: Any) -> Recipe:
+        """A copy with these knobs set; an unknown name is an error that lists the known ones."""
+        unknown = sorted(set(values) - set(knobs()))
+        if unknown:
+            raise RecipeError(f"No knob named {unknown[0]!r}; the knobs are {', '.join(knobs())}.")
+        return dataclasses.replace(self, **values)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The knobs as plain values, in the order they are declared."""
+        return dataclasses.asdict(self)
+
+
+def knobs() -> Mapping[str, Knob]:
+    """Every knob by name, in the order they are declared."""
+    return {field.name: field.metadata["knob"] for field in dataclasses.fields(Recipe)}
+
+
+def default(name: str) -> Any:
+    """The default of one knob."""
+    return {field.name: field.default for field in dataclasses.fields(Recipe)}[name]
+
+
+def _check(name: str, value: Any, knob: Knob) -> None:
+    if knob.choices:
+        if value not in knob.choices:
+            raise RecipeError(f"{name} is {value!r}; choose one of {', '.join(knob.choices)}.")
+        return
+    expected = type(default(name))
+    if expected is float and type(value) is int:
+        return _check(name, float(value), knob)
+    if type(value) is not expected:
+        raise RecipeError(f"{name} must be a {expected.__name__}, got {value!r}.")
+    if knob.minimum is None or knob.maximum is None:
+        return
+    if not math.isfinite(value) or not knob.minimum <= value <= knob.maximum:
+        raise RecipeError(
+            f"{name} is {value:g}; it must lie between {knob.minimum:g} and {knob.maximum:g}."
+        )

@@ -1,0 +1,108 @@
+"""Steps on the sphere: a vector is m * u, ``|u| = 1``, and only the direction u moves.
+
+After Directional Textual Inversion (arXiv 2512.13672), with momentum and a step that follows
+the geodesic, so that the learning rate is an angle in radians.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+EPSILON = 1e-12
+
+
+def unit(x: torch.Tensor) -> torch.Tensor:
+    """Each row of ``[n, d]`` divided by its length."""
+    return x / x.norm(dim=-1, keepdim=True).clamp_min(EPSILON)
+
+
+def tangent(g: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+    """The part of ``g`` orthogonal to ``u``: g - <g, u> u, row by row."""
+    return g - (g * u).sum(dim=-1, keepdim=True) * u
+
+
+def retract(u: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+    """Walk from ``u`` along the geodesic of tangent ``step``; its length is the angle."""
+    angle = step.norm(dim=-1, keepdim=True)
+    return unit(torch.cos(angle) * u + torch.sin(angle) * step / angle.clamp_min(EPSILON))
+
+
+def angle_between(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """The angle between the rows of ``a`` and ``b``, in radians; exact for small ones too."""
+    a, b = unit(a), unit(b)
+    return 2 * torch.atan2((a - b).norm(dim=-1), (a + b).norm(dim=-1))
+
+
+class SphereOptimizer:
+    """Riemannian descent for ``[n, d]`` vectors of fixed norm.
+
+    A step: g = tangent(m dL/dv - prior * mu); g is divided by the root of an average of
+    ``|g|^2`` over ``gradient_averaging``; momentum averages it, re-projected on the tangent; u
+    turns against it by ``rate`` radians times the average's length, which is at most about one.
+    """
+
+    def __init__(
+        self,
+        initial: torch.Tensor,
+        norm: float,
+        *,
+        momentum: float,
+        gradient_averaging: float,
+        prior: float,
+        averaging_decay: float,
+    ) -> None:
+        self.norm = norm
+        self.momentum = momentum
+        self.gradient_averaging = gradient_averaging
+        self.prior = prior
+        self.averaging_decay = averaging_decay
+        self.direction = unit(initial.float())
+        self.prior_direction = self.direction.clone()
+        self.velocity = torch.zeros_like(self.direction)
+        self.squared = torch.zeros_like(self.direction[:, :1])
+        self.average = torch.zeros_like(self.direction)
+        self.count = 0
+
+    def vectors(self) -> torch.Tensor:
+        """The current vectors ``[n, d]``."""
+        return self.norm * self.direction
+
+    def averaged(self) -> torch.Tensor:
+        """The vectors at the average direction of the latest steps."""
+        if self.count == 0 or self.averaging_decay == 0:
+            return self.vectors()
+        return self.norm * unit(self.average)
+
+    def step(self, gradient: torch.Tensor, rate: float) -> None:
+        """Turn the vectors against ``gradient`` (dL/dv, ``[n, d]``) by at most ``rate`` rad."""
+        self.count += 1
+        u = self.direction
+        g = tangent(self.norm * gradient.float() - self.prior * self.prior_direction, u)
+        b2 = self.gradient_averaging
+        self.squared = b2 * self.squared + (1 - b2) * g.square().sum(dim=-1, keepdim=True)
+        size = (self.squared / (1 - b2**self.count)).sqrt()
+        g = g / size.clamp_min(EPSILON)
+        self.velocity = self.momentum * tangent(self.velocity, u) + (1 - self.momentum) * g
+        step = self.velocity / (1 - self.momentum**self.count)
+        step = step / step.norm(dim=-1, keepdim=True).clamp_min(1.0)
+        self.direction = retract(u, -rate * step)
+        decay = self.averaging_decay
+        self.average = decay * self.average + (1 - decay) * self.direction
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a bit-exact continuation needs."""
+        return {
+            "direction": self.direction,
+            "prior_direction": self.prior_direction,
+            "velocity": self.velocity,
+            "squared": self.squared,
+            "average": self.average,
+            "count": self.count,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state_dict`."""
+        for name, value in state.items():
+            setattr(self, name, value.clone() if isinstance(value, torch.Tensor) else value)

@@ -1,0 +1,305 @@
+"""The loop: draws a step, follows the gradient of the vectors alone, tells what happened."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+
+from . import losses, prompts, schedules, timesteps
+from .adamw import AdamW
+from .dataset import CachedPicture, Dataset
+from .events import Event, Finished, Previewed, Probed, Snapshotted, Stepped
+from .plateau import has_plateaued
+from .probe import ProbeBank
+from .prompts import PromptTokens
+from .protocols import Denoiser, TextContext, TextEncoder
+from .recipe import Recipe
+from .sphere import SphereOptimizer
+from .templates import templates
+
+PROBE_PROMPTS = 2
+LOSS_READOUT_EVERY = 5
+LONGEST_RUN_OF_BAD_STEPS = 20
+NO_GRADIENT = (
+    "No gradient reaches the vectors, so nothing could be learnt; start ComfyUI without attention "
+    "that can't be trained through (such as SageAttention) and remove model patches."
+)
+
+
+class TrainingError(RuntimeError):
+    """The run can't go on; the message says why and what to change."""
+
+
+class VectorOptimizer(Protocol):
+    """What the loop needs of :class:`SphereOptimizer` and :class:`AdamW`."""
+
+    def vectors(self) -> torch.Tensor: ...
+    def averaged(self) -> torch.Tensor: ...
+    def step(self, gradient: torch.Tensor, rate: float) -> None: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Trainer:
+    """A resumable run; iterate over :meth:`run` and it trains.
+
+    Only the ``[n, d]`` vectors of ``initial`` are ever differentiated. Every draw comes from
+    the run's own generators, so a seed decides the result.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        encoder: TextEncoder,
+        denoiser: Denoiser,
+        dataset: Dataset,
+        initial: Mapping[str, torch.Tensor],
+    ) -> None:
+        self.recipe = recipe
+        self.encoder = encoder
+        self.denoiser = denoiser
+        self.dataset = dataset
+        self.generator = torch.Generator().manual_seed(recipe.seed)
+        self.rate = _schedule(recipe)
+        self.probabilities = timesteps.density(
+            denoiser.sigmas, recipe.timestep_density, recipe.timestep_from, recipe.timestep_to
+        )
+        self.prompts = tokenize_prompts(
+            recipe, encoder, [each.caption for each in dataset.pictures]
+        )
+        self.optimizers = {
+            key: _optimizer(recipe, encoder, key, vectors) for key, vectors in initial.items()
+        }
+        self.bank = ProbeBank.build(
+            dataset,
+            _probe_prompts(self.prompts),
+            self.probabilities,
+            denoiser,
+            size=recipe.probe_size,
+            loss=recipe.loss,
+            delta=recipe.huber_delta,
+            generator=torch.Generator().manual_seed(recipe.seed + 1),
+        )
+        self.steps_done = 0
+        self.curve: list[tuple[int, float]] = []
+        self.best_step = 0
+        self.best_loss = math.inf
+        self.best = self._detached(initial)
+        self.bad_steps = torch.zeros((), dtype=torch.int64)
+
+    def run(self) -> Iterator[Event]:
+        """Train to the end of the recipe or to the plateau, yielding what happens."""
+        if not self.curve:
+            yield from self._probe()
+        reason = "steps"
+        while self.steps_done < self.recipe.steps:
+            yield self._step()
+            last = self.steps_done == self.recipe.steps
+            if last or self.steps_done % self.recipe.probe_every == 0:
+                yield from self._probe()
+                if not last and self._should_stop():
+                    reason = "plateau"
+                    break
+            if self._preview_due():
+                yield Previewed(self.steps_done, self.best)
+        yield Finished(
+            self.steps_done, reason, self.best, self.best_step, self.curve[0][1], self.best_loss
+        )
+
+    def best_so_far(self) -> dict[str, torch.Tensor]:
+        """The best vectors measured; before any measurement of a step, the latest ones."""
+        if len(self.curve) <= 1 and self.steps_done:
+            return self._detached({key: each.averaged() for key, each in self.optimizers.items()})
+        return dict(self.best)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a bit-exact continuation needs, besides what the constructor was given."""
+        return {
+            "steps_done": self.steps_done,
+            "curve": list(self.curve),
+            "best_step": self.best_step,
+            "best_loss": self.best_loss,
+            "best": dict(self.best),
+            "bad_steps": int(self.bad_steps),
+            "generator": self.generator.get_state(),
+            "dataset": self.dataset.state_dict(),
+            "optimizers": {key: each.state_dict() for key, each in self.optimizers.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state_dict` of a trainer made with the same arguments."""
+        self.steps_done = state["steps_done"]
+        self.curve = list(state["curve"])
+        self.best_step = state["best_step"]
+        self.best_loss = state["best_loss"]
+        self.best = dict(state["best"])
+        self.bad_steps = torch.tensor(state["bad_steps"], device=self.bad_steps.device)
+        self.generator.set_state(state["generator"])
+        self.dataset.load_state_dict(state["dataset"])
+        for key, each in self.optimizers.items():
+            each.load_state_dict(state["optimizers"][key])
+
+    def _step(self) -> Stepped:
+        step = self.steps_done
+        vectors = {
+            key: each.vectors().detach().requires_grad_(True)
+            for key, each in self.optimizers.items()
+        }
+        loss = self._loss(vectors)
+        if not loss.requires_grad:
+            raise TrainingError(NO_GRADIENT)
+        gradients = torch.autograd.grad(loss, list(vectors.values()), allow_unused=True)
+        if step == 0:
+            _check_gradients(loss, gradients)
+        self._update(loss, gradients, self.rate(step))
+        self.steps_done = step + 1
+        due = self.steps_done % LOSS_READOUT_EVERY == 0 or loss.device.type == "cpu"
+        value = float(loss.detach()) if due else None
+        if due and int(self.bad_steps) >= LONGEST_RUN_OF_BAD_STEPS:
+            raise TrainingError(
+                f"The loss has not been a number for {int(self.bad_steps)} steps in a row at step "
+                f"{self.steps_done}; lower learning_rate or load the model in a higher precision."
+            )
+        return Stepped(self.steps_done, self.recipe.steps, value, self.rate(step))
+
+    def _loss(self, vectors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        pictures = self.dataset.draw(self.recipe.batch_size, self.generator)
+        count = len(pictures)
+        device = self.denoiser.device
+        latents = torch.stack([each.sample(self.generator) for each in pictures]).to(device)
+        noise = torch.randn(latents.shape, generator=self.generator).to(device)
+        chosen = timesteps.draw(self.probabilities, count, self.generator)
+        sigmas = self.denoiser.sigmas.to(device)[chosen.to(device)]
+        text = self._encode(pictures, vectors)
+        noisy = self.denoiser.add_noise(latents, noise, sigmas)
+        denoised = self.denoiser.denoise(noisy, sigmas, text)
+        rest = losses.residual(denoised, latents, sigmas, self.denoiser.prediction)
+        return losses.penalty(rest, self.recipe.loss, self.recipe.huber_delta).mean()
+
+    def _encode(
+        self, pictures: Sequence[CachedPicture], vectors: Mapping[str, torch.Tensor]
+    ) -> TextContext:
+        """One context per picture; every different prompt is encoded once, in one batch."""
+        drawn = self._draw_prompts(pictures)
+        unique = list(dict.fromkeys(drawn))
+        text = self.encoder.encode([self.prompts[prompt] for prompt in unique], vectors)
+        if len(unique) == len(drawn):
+            return text
+        rows = torch.tensor([unique.index(prompt) for prompt in drawn], device=text.context.device)
+        return TextContext(
+            text.context[rows], None if text.pooled is None else text.pooled[rows]
+        )
+
+    def _draw_prompts(self, pictures: Sequence[CachedPicture]) -> list[str]:
+        sentences = templates(self.recipe.kind)
+        limit = self.recipe.prompts_per_step or len(pictures)
+        order = torch.randperm(len(sentences), generator=self.generator).tolist()
+        spread = [sentences[order[index % limit % len(order)]] for index in range(len(pictures))]
+        return [
+            sentence if each.caption is None else prompts.caption_prompt(each.caption)
+            for sentence, each in zip(spread, pictures, strict=True)
+        ]
+
+    def _update(
+        self, loss: torch.Tensor, gradients: Sequence[torch.Tensor | None], rate: float
+    ) -> None:
+        """Step every encoder's vectors; a gradient that is no number moves nothing."""
+        present = [each for each in gradients if each is not None]
+        finite = torch.stack([torch.isfinite(each).all() for each in present]).all()
+        finite = finite & torch.isfinite(loss.detach())
+        self.bad_steps = torch.where(finite, 0, self.bad_steps.to(finite.device) + 1)
+        for each, gradient in zip(self.optimizers.values(), gradients, strict=True):
+            if gradient is not None:
+                each.step(torch.where(finite, gradient, torch.zeros_like(gradient)), rate)
+
+    def _probe(self) -> Iterator[Event]:
+        averaged = {key: each.averaged() for key, each in self.optimizers.items()}
+        loss = self.bank.measure(self.encoder, self.denoiser, averaged)
+        self.curve.append((self.steps_done, loss))
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"The probe bank's loss at step {self.steps_done} is not a number; check the "
+                "pictures and load the model in a higher precision."
+            )
+        improved = loss < self.best_loss
+        if improved:
+            self.best_loss, self.best_step = loss, self.steps_done
+            self.best = self._detached(averaged)
+        yield Probed(self.steps_done, loss, self.curve[0][1], self.best_loss)
+        if improved and self.steps_done:
+            yield Snapshotted(self.steps_done, loss, self.best)
+
+    def _should_stop(self) -> bool:
+        return (
+            self.recipe.early_stop
+            and self.steps_done >= self.recipe.early_stop_after
+            and has_plateaued([loss for _, loss in self.curve])
+        )
+
+    def _preview_due(self) -> bool:
+        every = self.recipe.preview_every
+        return bool(every) and self.steps_done % every == 0 and self.steps_done < self.recipe.steps
+
+    @staticmethod
+    def _detached(vectors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {
+            key: each.detach().to("cpu", torch.float32, copy=True) for key, each in vectors.items()
+        }
+
+
+def _schedule(recipe: Recipe) -> schedules.RateSchedule:
+    if recipe.learning_rate_schedule.strip():
+        return schedules.written(recipe.learning_rate_schedule, recipe.warmup_steps)
+    return schedules.warmup_cosine(
+        recipe.learning_rate, recipe.steps, recipe.warmup_steps, recipe.final_rate
+    )
+
+
+def _optimizer(
+    recipe: Recipe, encoder: TextEncoder, key: str, vectors: torch.Tensor
+) -> VectorOptimizer:
+    horizon = recipe.averaging * recipe.steps / 2
+    decay = max(0.0, 1.0 - 1.0 / horizon) if horizon > 1 else 0.0
+    if recipe.optimizer == "adamw":
+        return AdamW(vectors, weight_decay=recipe.weight_decay, averaging_decay=decay)
+    return SphereOptimizer(
+        vectors,
+        encoder.vocabulary_norm(key),
+        momentum=recipe.momentum,
+        gradient_averaging=recipe.gradient_averaging,
+        prior=recipe.prior,
+        averaging_decay=decay,
+    )
+
+
+def tokenize_prompts(
+    recipe: Recipe, encoder: TextEncoder, captions: Sequence[str | None]
+) -> dict[str, PromptTokens]:
+    """Token rows of every prompt a run can draw; raises PromptError where a vector is cut off.
+
+    ``captions`` has an entry for every picture; None means that templates are used for it.
+    """
+    sentences = [prompts.caption_prompt(each) for each in captions if each is not None]
+    if any(each is None for each in captions):
+        sentences += templates(recipe.kind)
+    tokens = {}
+    for sentence in dict.fromkeys(sentences):
+        tokens[sentence] = encoder.tokenize(sentence, recipe.num_vectors)
+        prompts.check_survival(sentence, tokens[sentence], recipe.num_vectors)
+    return tokens
+
+
+def _probe_prompts(tokens: Mapping[str, PromptTokens]) -> list[PromptTokens]:
+    """A few prompts spread evenly over all of them."""
+    all_tokens = list(tokens.values())
+    count = min(PROBE_PROMPTS, len(all_tokens))
+    return [all_tokens[index * len(all_tokens) // count] for index in range(count)]
+
+
+def _check_gradients(loss: torch.Tensor, gradients: Sequence[torch.Tensor | None]) -> None:
+    reached = any(each is not None and bool((each != 0).any()) for each in gradients)
+    if not reached and bool(torch.isfinite(loss.detach())):
+        raise TrainingError(NO_GRADIENT)
