@@ -1,0 +1,205 @@
+"""Trains the narrow text encoder and UNet together: `python -m microworld.train_diffusion`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from . import captions, diffusion, networks, renderer, replicas, tokens, world
+from .muon import Muon
+
+log = logging.getLogger(__name__)
+
+NOISE_LEVELS = 4  # how often an encoded caption is used in a step
+AVERAGE_EVERY = 25
+TOKEN_NORM, POSITION_NORM = (0.36, 0.42), (0.05, 0.20)
+
+
+class Pool:
+    """Latents of rendered scenes, a part of which is drawn anew now and then."""
+
+    def __init__(self, autoencoder: networks.Autoencoder, size: int, seed: int) -> None:
+        self.autoencoder, self.size = autoencoder, size
+        self.generator = torch.Generator().manual_seed(seed)
+        self.draw = random.Random(seed)
+        parts = [self._new(256) for _ in range(size // 256)]
+        self.scenes = world.Scenes.join([scenes for scenes, _ in parts])
+        self.latents = torch.cat([latents for _, latents in parts])
+        self._next = 0
+
+    @torch.no_grad()
+    def _new(self, count: int) -> tuple[world.Scenes, Tensor]:
+        scenes = world.draw_scenes(count, self.generator)
+        return scenes, self.autoencoder.encode(renderer.render(scenes))
+
+    def refresh(self, count: int = 256) -> None:
+        scenes, latents = self._new(count)
+        rows = slice(self._next, self._next + count)
+        for name, values in vars(scenes).items():
+            getattr(self.scenes, name)[rows] = values
+        self.latents[rows] = latents
+        self._next = (self._next + count) % len(self.latents)
+
+    def batch(self, count: int) -> tuple[list[str], Tensor]:
+        """`count` captions and their latents [count, 4, 8, 8]."""
+        rows = torch.randint(len(self.latents), (count,), generator=self.generator)
+        scenes = self.scenes[rows]
+        said = [
+            captions.caption(captions.words_of(scenes, i), bool(scenes.spoilt[i]), self.draw)
+            for i in range(count)
+        ]
+        return said, self.latents[rows]
+
+
+class Model(nn.Module):
+    """The text encoder and the UNet, as trained together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = networks.TextEncoder(len(tokens.live_ids()))
+        self.unet = networks.UNet()
+        nn.init.normal_(self.text.token_embedding.weight, std=0.39 / networks.TEXT_WIDTH**0.5)
+        nn.init.normal_(self.text.position_embedding.weight, std=0.10 / networks.TEXT_WIDTH**0.5)
+        silent = [m.proj_out for m in self.modules() if isinstance(m, networks.SpatialTransformer)]
+        silent += [m.out_layers[3] for m in self.modules() if isinstance(m, networks.ResBlock)]
+        for layer in [*silent, self.unet.out[2]]:
+            nn.init.zeros_(layer.weight)
+
+    def losses(self, said: list[str], latents: Tensor, generator: torch.Generator) -> Tensor:
+        context = self.text(tokens.table_rows(said)).repeat_interleave(NOISE_LEVELS, 0)
+        latents = latents.repeat_interleave(NOISE_LEVELS, 0)
+        noise = torch.randn(latents.shape, generator=generator)
+        times = diffusion.draw_timesteps(len(latents), generator)
+        error = diffusion.loss(self.unet, latents, noise, times, context)
+        return error * diffusion.WEIGHTS[times].sqrt()
+
+    @torch.no_grad()
+    def hold_norms(self) -> None:
+        """Keeps token rows and positions at CLIP-like lengths, so that recipes keep their scale."""
+        for table, (low, high) in (
+            (self.text.token_embedding.weight, TOKEN_NORM),
+            (self.text.position_embedding.weight, POSITION_NORM),
+        ):
+            norm = table.norm(dim=1, keepdim=True)
+            table.mul_(norm.clamp(low, high) / norm.clamp_min(1e-8))
+
+
+def optimisers(model: Model) -> list[torch.optim.Optimizer]:
+    """Muon for the hidden matrices, AdamW for tables, biases, norms and the outer layers."""
+    outer = ("token_embedding", "position_embedding", "input_blocks.0", "unet.out.2")
+    matrices, others = [], []
+    for name, parameter in model.named_parameters():
+        hidden = parameter.ndim > 1 and not any(part in name for part in outer)
+        (matrices if hidden else others).append(parameter)
+    return [Muon(matrices, lr=0.0), torch.optim.AdamW(others, lr=0.0, weight_decay=0.0)]
+
+
+def rate(share: float, step: int) -> float:
+    """Warm-up of 100 steps, constant, then linear to zero over the last 45 % of the time."""
+    return min(1.0, (step + 1) / 100) * min(1.0, max(0.0, 1 - share) / 0.45)
+
+
+def train(folder: Path, *, minutes: float, batch: int, seed: int, pool_size: int, rank: int) -> None:
+    torch.manual_seed(seed)
+    model = Model()
+    opts = optimisers(model)
+    rates = (3e-3, 1.5e-3)
+    average = {name: p.detach().clone() for name, p in model.named_parameters()}
+    autoencoder = networks.Autoencoder()
+    autoencoder.load_state_dict(load_file(folder / "autoencoder.safetensors"))
+    step, spent = 0, 0.0
+    state_file = folder / f"state-{rank}.pt"
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        model.load_state_dict(state["model"])
+        for opt, saved in zip(opts, state["optimisers"], strict=True):
+            opt.load_state_dict(saved)
+        average, step, spent = state["average"], state["step"], state["spent"]
+    pool = Pool(autoencoder, pool_size, seed * 1000 + 7 * step + rank)
+    generator = torch.Generator().manual_seed(seed * 1000 + 500 + 7 * step + rank)
+    probe = Pool(autoencoder, 512, 10**6).batch(128)
+    parameters = list(model.parameters())
+    if rank == 0:
+        log.info(
+            "%d parameters, latents' std %.3f, from step %d",
+            sum(p.numel() for p in parameters), float(pool.latents.std()), step,
+        )
+    share, started, saved_at, running = 0.0, time.monotonic() - spent, time.monotonic(), 0.0
+    while share < 1:
+        for opt, peak in zip(opts, rates, strict=True):
+            for group in opt.param_groups:
+                group["lr"] = peak * rate(share, step)
+        loss = model.losses(*pool.batch(batch), generator).mean()
+        for opt in opts:
+            opt.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        for opt in opts:
+            opt.step()
+        model.hold_norms()
+        running += 0.02 * (float(loss.detach()) - running) if step else float(loss.detach())
+        step += 1
+        if step % 10 == 0:
+            pool.refresh()
+        if step % AVERAGE_EVERY:
+            continue
+        replicas.average(parameters)
+        spent = time.monotonic() - started
+        share = replicas.agree(spent / (60 * minutes))
+        decay = min(0.97, 1 - 1 / (step / AVERAGE_EVERY + 1))
+        for name, parameter in model.named_parameters():
+            average[name].lerp_(parameter.detach(), 1 - decay)
+        if rank == 0 and step % (4 * AVERAGE_EVERY) == 0:
+            with torch.no_grad():
+                now = model.losses(*probe, torch.Generator().manual_seed(3)).mean()
+            log.info("step %d, %.1f %%, loss %.4f, probe %.4f, %.0f samples/s a replica",
+                     step, 100 * share, running, float(now),
+                     step * batch * NOISE_LEVELS / max(spent, 1))
+        if time.monotonic() - saved_at > 120 or share >= 1:
+            saved_at = time.monotonic()
+            _save(state_file, model, opts, average, step, spent)
+            if rank == 0:
+                save_file(average, folder / "diffusion.safetensors")
+
+
+def _save(
+    path: Path, model: Model, opts: list[torch.optim.Optimizer], average: dict[str, Tensor],
+    step: int, spent: float,
+) -> None:
+    part = path.with_suffix(".part")
+    state = {
+        "model": model.state_dict(), "optimisers": [opt.state_dict() for opt in opts],
+        "average": average, "step": step, "spent": spent,
+    }
+    torch.save(state, part)
+    os.replace(part, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="holds autoencoder.safetensors; resumed if used")
+    parser.add_argument("--minutes", type=float, default=90)
+    parser.add_argument("--batch", type=int, default=12, help="captions a step and replica")
+    parser.add_argument("--pool", type=int, default=12288, help="latents kept a replica")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--replicas", type=int, default=os.cpu_count())
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    replica = replicas.join()
+    if replica is None:
+        sys.exit(replicas.launch("microworld.train_diffusion", sys.argv[1:], args.replicas))
+    train(args.folder, minutes=args.minutes, batch=args.batch, seed=args.seed,
+          pool_size=args.pool, rank=replica[0])
+
+
+if __name__ == "__main__":
+    main()
