@@ -7,7 +7,9 @@ COMFYUI_PATH (set by ``dev.py test``) says where ComfyUI is; without it tests/ho
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,12 @@ _pack = types.ModuleType("textual_inversion")
 _pack.__path__ = [str(ROOT)]
 _pack.__file__ = str(ROOT / "__init__.py")
 sys.modules.setdefault("textual_inversion", _pack)
+
+
+def pytest_configure() -> None:
+    """End the servers too when the run is terminated."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", 143))
 
 
 @pytest.fixture(scope="session")
