@@ -66,8 +66,9 @@ def borrow(model: Any, clip: Any, *, batch_size: int, latent_area: int) -> Itera
             )
             entering.enter_context(_marked_as_training())
             for module in (model.model, clip.patcher.model):
-                entering.enter_context(_normal_tensors(module))
+                entering.enter_context(_substituted(module, _normal_tensor))
                 entering.enter_context(_frozen(module))
+            entering.enter_context(_cast_once(clip.patcher.model, clip.patcher.load_device))
             entering.enter_context(_out_of_place_residuals(clip.patcher.model))
             stack = entering.pop_all()
 
@@ -139,22 +140,29 @@ def _marked_as_training() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _normal_tensors(root: torch.nn.Module) -> Iterator[None]:
-    """Put normal tensors on the same memory in the place of inference tensors."""
-    swapped: list[tuple[dict[str, Any], str, torch.Tensor, torch.Tensor]] = []
+def _substituted(
+    root: torch.nn.Module, substitute: Callable[[torch.nn.Module, torch.Tensor], Any]
+) -> Iterator[None]:
+    """Put other tensors in the place of weights; afterwards the very same ones are back.
+
+    ``substitute`` gives a tensor or None for "leave it". A weight that the host itself has
+    replaced or moved meanwhile stays as the host left it.
+    """
+    swapped: list[tuple[dict[str, Any], str, torch.Tensor, torch.Tensor, int]] = []
     try:
         for module in root.modules():
             for table in (module._parameters, module._buffers):
                 for name, tensor in table.items():
-                    if tensor is None or not tensor.is_inference() or not _is_plain(tensor):
+                    if tensor is None or not _is_plain(tensor):
                         continue
-                    alias = _alias(tensor)
-                    table[name] = alias
-                    swapped.append((table, name, tensor, alias))
+                    other = substitute(module, tensor)
+                    if other is not None:
+                        table[name] = other
+                        swapped.append((table, name, tensor, other, other.data_ptr()))
         yield
     finally:
-        for table, name, tensor, alias in reversed(swapped):
-            if table.get(name) is alias and _same_memory(tensor, alias):
+        for table, name, tensor, other, place in reversed(swapped):
+            if table.get(name) is other and other.data_ptr() == place:
                 table[name] = tensor
 
 
@@ -162,8 +170,10 @@ def _is_plain(tensor: torch.Tensor) -> bool:
     return type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.layout == torch.strided
 
 
-def _alias(tensor: torch.Tensor) -> torch.Tensor:
+def _normal_tensor(module: torch.nn.Module, tensor: torch.Tensor) -> torch.Tensor | None:
     """A normal tensor on the storage of an inference tensor; nothing is copied."""
+    if not tensor.is_inference():
+        return None
     alias = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
     alias.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.shape, tensor.stride())
     if isinstance(tensor, torch.nn.Parameter):
@@ -171,8 +181,24 @@ def _alias(tensor: torch.Tensor) -> torch.Tensor:
     return alias
 
 
-def _same_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return a.device == b.device and a.data_ptr() == b.data_ptr()
+def _cast_once(root: torch.nn.Module, device: torch.device) -> contextlib.AbstractContextManager:
+    """On a CPU, full-precision copies of half-precision weights that are computed in float32.
+
+    The host would cast them anew in every forward pass, with the same result; a step of a text
+    encoder takes half as long without. Needs memory for the copies, else nothing is done.
+    """
+
+    def cast(module: torch.nn.Module, tensor: torch.Tensor) -> torch.Tensor | None:
+        if tensor.dtype not in (torch.float16, torch.bfloat16):
+            return None
+        if isinstance(module, torch.nn.Embedding):
+            return None
+        return torch.nn.Parameter(tensor.detach().float(), requires_grad=False)
+
+    size = 4 * sum(parameter.numel() for parameter in root.parameters())
+    if device.type != "cpu" or management.get_free_memory(device) < 2 * size:
+        return contextlib.nullcontext()
+    return _substituted(root, cast)
 
 
 @contextlib.contextmanager

@@ -34,6 +34,13 @@ class ModelDenoiser:
         """Where the diffusion network runs."""
         return self.lent.device
 
+    @property
+    def loss_scale(self) -> float:
+        """4096 where the network computes in float16, whose smallest numbers are too large."""
+        network = self.lent.network
+        dtype = network.manual_cast_dtype or network.get_dtype()
+        return 4096.0 if dtype == torch.float16 else 1.0
+
     def add_noise(
         self, latents: torch.Tensor, noise: torch.Tensor, sigmas: torch.Tensor
     ) -> torch.Tensor:

@@ -21,11 +21,12 @@ def residual(
 def penalty(residual: torch.Tensor, kind: str, delta: float) -> torch.Tensor:
     """The mean penalty of each sample ``[B]``.
 
-    'l2' is r^2; 'huber' the pseudo-Huber 2 delta (sqrt(r^2 + delta^2) - delta), which has the
-    same slope near zero when delta is 1.
+    'l2' is r^2; 'huber' the pseudo-Huber 2 delta (sqrt(r^2 + delta^2) - delta), which is r^2
+    near zero and straight far beyond delta.
     """
     if kind == "huber":
-        value = 2 * delta * ((residual.square() + delta * delta).sqrt() - delta)
+        square = residual.square()
+        value = 2 * delta * square / ((square + delta * delta).sqrt() + delta)
     else:
         value = residual.square()
     return value.flatten(1).mean(dim=1)

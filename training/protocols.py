@@ -64,6 +64,14 @@ class Denoiser(Protocol):
         """Where latents, noise and sigmas must be."""
         ...
 
+    @property
+    def loss_scale(self) -> float:
+        """A power of two by which a loss is raised before the backward pass, 1 for none.
+
+        Half-precision networks need it, or small gradients vanish on their way.
+        """
+        ...
+
     def add_noise(
         self, latents: torch.Tensor, noise: torch.Tensor, sigmas: torch.Tensor
     ) -> torch.Tensor:

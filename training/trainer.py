@@ -89,6 +89,7 @@ class Trainer:
         self.best_loss = math.inf
         self.best = self._detached(initial)
         self.bad_steps = torch.zeros((), dtype=torch.int64)
+        self.loss_scale = torch.tensor(denoiser.loss_scale, device=denoiser.device)
 
     def run(self) -> Iterator[Event]:
         """Train to the end of the recipe or to the plateau, yielding what happens."""
@@ -124,6 +125,7 @@ class Trainer:
             "best_loss": self.best_loss,
             "best": dict(self.best),
             "bad_steps": int(self.bad_steps),
+            "loss_scale": float(self.loss_scale),
             "generator": self.generator.get_state(),
             "dataset": self.dataset.state_dict(),
             "optimizers": {key: each.state_dict() for key, each in self.optimizers.items()},
@@ -137,6 +139,7 @@ class Trainer:
         self.best_loss = state["best_loss"]
         self.best = dict(state["best"])
         self.bad_steps = torch.tensor(state["bad_steps"], device=self.bad_steps.device)
+        self.loss_scale = torch.full_like(self.loss_scale, state["loss_scale"])
         self.generator.set_state(state["generator"])
         self.dataset.load_state_dict(state["dataset"])
         for key, each in self.optimizers.items():
@@ -151,7 +154,9 @@ class Trainer:
         loss = self._loss(vectors)
         if not loss.requires_grad:
             raise TrainingError(NO_GRADIENT)
-        gradients = torch.autograd.grad(loss, list(vectors.values()), allow_unused=True)
+        scale = self.loss_scale
+        scaled = torch.autograd.grad(scale * loss, list(vectors.values()), allow_unused=True)
+        gradients = [each if each is None else each / scale for each in scaled]
         if step == 0:
             _check_gradients(loss, gradients)
         self._update(loss, gradients, self.rate(step))
@@ -206,11 +211,16 @@ class Trainer:
     def _update(
         self, loss: torch.Tensor, gradients: Sequence[torch.Tensor | None], rate: float
     ) -> None:
-        """Step every encoder's vectors; a gradient that is no number moves nothing."""
+        """Step every encoder's vectors; a gradient that is no number moves nothing.
+
+        It may have been raised too high on its way, so the loss scale is then halved.
+        """
         present = [each for each in gradients if each is not None]
         finite = torch.stack([torch.isfinite(each).all() for each in present]).all()
         finite = finite & torch.isfinite(loss.detach())
         self.bad_steps = torch.where(finite, 0, self.bad_steps.to(finite.device) + 1)
+        lowered = (0.5 * self.loss_scale).clamp_min(1.0)
+        self.loss_scale = torch.where(finite, self.loss_scale, lowered)
         for each, gradient in zip(self.optimizers.values(), gradients, strict=True):
             if gradient is not None:
                 each.step(torch.where(finite, gradient, torch.zeros_like(gradient)), rate)
