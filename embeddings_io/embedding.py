@@ -24,9 +24,10 @@ _ENCODER_KEY = re.compile(r"[a-z0-9_]+")
 class Embedding:
     """Learnt vectors under a name: for every encoder key a float32 CPU tensor of shape [n, d].
 
-    Tensors are copied on the way in, so an embedding never changes under its owner, and are
-    ordinary tensors even where they were made in inference mode. A 1-D tensor is one vector.
-    Raises EmbeddingError for a bad name, no vectors, wrong shapes and values that are not finite.
+    Encoders come in the order of their width. Tensors are copied on the way in, so an embedding
+    never changes under its owner, and are ordinary tensors even where they were made in inference
+    mode. A 1-D tensor is one vector. Raises EmbeddingError for a bad name, no vectors, wrong
+    shapes and values that are not finite.
     """
 
     name: str
@@ -37,8 +38,9 @@ class Embedding:
         check_name(self.name)
         if not self.vectors:
             raise EmbeddingError(f"Embedding '{self.name}' holds no vectors.")
-        vectors = {key: self._checked(key, tensor) for key, tensor in self.vectors.items()}
-        object.__setattr__(self, "vectors", MappingProxyType(vectors))
+        checked = {key: self._checked(key, tensor) for key, tensor in self.vectors.items()}
+        by_width = sorted(checked.items(), key=lambda item: (item[1].shape[1], item[0]))
+        object.__setattr__(self, "vectors", MappingProxyType(dict(by_width)))
         texts = {str(key): str(value) for key, value in self.metadata.items()}
         object.__setattr__(self, "metadata", MappingProxyType(texts))
 

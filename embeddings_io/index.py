@@ -134,7 +134,10 @@ def _one_a_directory(hits: list[_Hit]) -> list[_Hit]:
     best: dict[tuple[int, int, str], _Hit] = {}
     for hit in sorted(hits, key=lambda hit: hit.order):
         best.setdefault(hit.order[:3], hit)
-    return list(best.values())
+    by_file: dict[Path, _Hit] = {}
+    for hit in best.values():
+        by_file.setdefault(hit.entry.path, hit)
+    return list(by_file.values())
 
 
 def _has_space(name: str) -> bool:

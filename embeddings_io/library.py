@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -27,7 +28,8 @@ class Library:
         if case_sensitive is None:
             case_sensitive = sys.platform not in ("win32", "darwin")
         self._case_sensitive = case_sensitive
-        self._scans = [FolderScan(Path(folder)) for folder in folders]
+        once = {os.path.realpath(folder): Path(folder) for folder in reversed(folders)}
+        self._scans = [FolderScan(folder) for folder in reversed(once.values())]
         self._lock = threading.Lock()
         self._listed: list[list[str]] = [[] for _ in self._scans]
         self._index = self._indexed()

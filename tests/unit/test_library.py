@@ -1,0 +1,198 @@
+"""The library: one name, one file, found again only where a folder changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from textual_inversion.embeddings_io import folder_scan
+from textual_inversion.embeddings_io.embedding import Embedding, EmbeddingError
+from textual_inversion.embeddings_io.library import Library
+from textual_inversion.embeddings_io.saving import save
+
+
+def put(folder: Path, *files: str) -> Path:
+    for file in files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(b"x")
+    return folder
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    one = put(tmp_path / "1", "a.pt", "a.safetensors", "style/c.safetensors", "my cat.pt", "x.png")
+    two = put(tmp_path / "2", "a.bin", "b.pt", "deep/style/c.pt", "d.ckpt", "7.pt", ".git/z.pt")
+    return Library([one, two, tmp_path / "none"], case_sensitive=True)
+
+
+def relative(library: Library, name: str) -> str:
+    return library.resolve(name).relative_to(library.folders[0].parent).as_posix()
+
+
+def test_names_keep_their_folders(library: Library) -> None:
+    assert library.names() == ["7", "a", "b", "d", "deep/style/c", "my cat", "style/c"]
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("a", "1/a.safetensors"),
+        ("a.pt", "1/a.pt"),
+        ("a.bin", "2/a.bin"),
+        ("b", "2/b.pt"),
+        ("style/c", "1/style/c.safetensors"),
+        ("style\\c", "1/style/c.safetensors"),
+        ("c", "1/style/c.safetensors"),
+        ("c.pt", "2/deep/style/c.pt"),
+        ("d.ckpt", "2/d.ckpt"),
+        ("my cat", "1/my cat.pt"),
+    ],
+)
+def test_a_name_is_one_file(library: Library, name: str, file: str) -> None:
+    assert relative(library, name) == file
+
+
+@pytest.mark.parametrize(
+    "name", ["", "A", "x", "x.png", "d", "z", "../1/a", "/etc/passwd", "./a", "1/a", "le/c", "none"]
+)
+def test_only_inventoried_files_are_found(library: Library, name: str) -> None:
+    with pytest.raises(EmbeddingError, match="not found"):
+        library.resolve(name)
+
+
+def test_an_absolute_path_is_no_name(library: Library) -> None:
+    with pytest.raises(EmbeddingError, match="not found"):
+        library.resolve(str(library.folders[0] / "a.pt"))
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("a", "a.safetensors"),
+        ("a.pt", "a.pt"),
+        ("b", "b"),
+        ("c", "style/c.safetensors"),
+        ("c.pt", "deep/style/c"),
+        ("d.ckpt", "d.ckpt"),
+        ("7", "7.pt"),
+        ("my cat", None),
+        ("nope", None),
+    ],
+)
+def test_a_reference_names_exactly_one_file(library: Library, name: str, written: str) -> None:
+    assert library.index().reference(name) == written
+    if written:
+        assert library.resolve(written) == library.resolve(name)
+
+
+def test_the_same_file_in_two_folders_is_reported(tmp_path: Path) -> None:
+    first, second = put(tmp_path / "1", "a.pt", "b.pt"), put(tmp_path / "2", "x/a.pt", "b.pt")
+    index = Library([first, second]).index()
+    assert index.reference("b") == "b"
+    assert index.duplicates("b") == [second / "b.pt"]
+    assert index.reference("a") == "a" and index.duplicates("a") == [second / "x" / "a.pt"]
+    assert index.reference("x/a") == "x/a" and index.duplicates("x/a") == []
+
+
+def test_a_folder_listed_twice_or_inside_another_is_no_duplicate(tmp_path: Path) -> None:
+    put(tmp_path / "1", "sub/a.pt")
+    put(tmp_path / "2", "b.pt")
+    folders = [tmp_path / "1", tmp_path / "2", tmp_path / "2", tmp_path / "1" / "sub"]
+    library = Library(folders)
+    assert library.folders == [folders[0], folders[1], folders[3]]
+    index = library.index()
+    assert index.duplicates("a") == [] and index.duplicates("b") == []
+    assert index.reference("a") == "a" and index.reference("sub/a") == "sub/a"
+
+
+def test_case_counts_only_where_files_have_it(tmp_path: Path) -> None:
+    folder = put(tmp_path / "1", "Cat.pt")
+    assert Library([folder], case_sensitive=False).index().reference("cAT") == "Cat"
+    with pytest.raises(EmbeddingError, match="Did you mean 'Cat'"):
+        Library([folder], case_sensitive=True).resolve("cat")
+
+
+def test_near_names_are_suggested(tmp_path: Path) -> None:
+    library = Library([put(tmp_path, "easynegative.pt", "style/badhand_v4.pt", "my cat.pt")])
+    assert library.suggest("easy_negative") == ["easynegative"]
+    assert library.suggest("badhand") == ["style/badhand_v4"]
+    assert library.suggest("EasyNegative.pt") == ["easynegative"]
+    assert library.suggest("zzz") == []
+    with pytest.raises(EmbeddingError, match="'my cat' has a space"):
+        library.resolve("my")
+
+
+def test_an_empty_library_says_where_it_looked(tmp_path: Path) -> None:
+    with pytest.raises(EmbeddingError, match=f"'a' not found in {tmp_path}"):
+        Library([tmp_path]).resolve("a")
+    with pytest.raises(EmbeddingError, match="not found in any folder"):
+        Library([]).resolve("a")
+
+
+def test_new_changed_and_deleted_files_are_seen_at_once(tmp_path: Path) -> None:
+    library = Library([put(tmp_path, "sub/a.pt")])
+    assert library.names() == ["sub/a"]
+    put(tmp_path, "sub/b.pt")
+    assert library.names() == ["sub/a", "sub/b"]
+    before = library.file_hash("a")
+    (tmp_path / "sub/a.pt").write_bytes(b"y")
+    assert library.file_hash("a") != before
+    assert library.file_hash("a") == hashlib.sha256(b"y").hexdigest()
+    (tmp_path / "sub/b.pt").unlink()
+    assert library.names() == ["sub/a"]
+
+
+def test_only_changed_folders_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "a.pt", "one/b.pt", "two/c.pt")
+    for folder in ("one", "two", "."):
+        os.utime(tmp_path / folder, (1_000_000_000, 1_000_000_000))
+    library = Library([tmp_path])
+    library.names()
+    read = []
+    scan = os.scandir
+    monkeypatch.setattr(
+        folder_scan.os, "scandir", lambda path: read.append(Path(path).name) or scan(path)
+    )
+    library.names()
+    assert read == []
+    put(tmp_path, "two/d.pt")
+    assert "two/d" in library.names() and read == ["two"]
+
+
+def test_an_unreadable_folder_does_not_hide_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(tmp_path, "a.pt", "locked/b.pt")
+    scan = os.scandir
+
+    def guarded(path: Path):
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(folder_scan.os, "scandir", guarded)
+    library = Library([tmp_path])
+    assert library.names() == ["a"] and library.names() == ["a"]
+    assert caplog.text.count("Permission denied") == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
+    put(tmp_path / "store", "far.pt")
+    put(tmp_path / "1", "a.pt")
+    (tmp_path / "1" / "link").symlink_to(tmp_path / "store")
+    (tmp_path / "1" / "loop").symlink_to(tmp_path / "1")
+    assert Library([tmp_path / "1"]).names() == ["a", "link/far"]
+
+
+def test_a_file_is_read_under_a_name_that_prompts_can_hold(tmp_path: Path) -> None:
+    saved = save(Embedding("plain", {"clip_l": torch.ones(1, 768)}), tmp_path)
+    saved.rename(tmp_path / "my cat (2).safetensors")
+    library = Library([tmp_path])
+    assert library.read("my cat (2).safetensors").name == "my_cat_2"
