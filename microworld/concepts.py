@@ -85,7 +85,7 @@ def write_pictures(wanted: Concept, folder: Path) -> list[Path]:
 
 
 def reconstruction(judge: Judge, samples: Tensor, wanted: Concept) -> float:
-    """Mean share of samples [n, 3, 64, 64] in which the judge sees each attribute of the concept."""
+    """Mean over the concept's attributes of the share of samples in which the judge sees it."""
     read = judge.read(samples)
     shares = [
         float((read[name] == world.VALUES[name].index(word)).float().mean())

@@ -49,8 +49,11 @@ def table(shares: dict[str, dict[str, float]], count: int) -> str:
         cells = []
         for name, found in shares.items():
             floor = FLOORS[name].get(attribute)
-            met = "" if floor is None else f"{100 * floor:.0f} % {'met' if found[attribute] >= floor else 'MISSED'}"
-            cells += [f"{100 * found[attribute]:.1f} %", met]
+            verdict = ""
+            if floor is not None:
+                word = "met" if found[attribute] >= floor else "MISSED"
+                verdict = f"{100 * floor:.0f} % {word}"
+            cells += [f"{100 * found[attribute]:.1f} %", verdict]
         lines.append(f"| {attribute} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

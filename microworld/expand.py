@@ -24,8 +24,10 @@ _LATENT_SCALE = 0.18215
 Run = tuple[int, int, int]  # from, to, length
 
 
-def place(narrow: Tensor, shape: tuple[int, ...], runs: dict[int, list[Run]] | None = None) -> Tensor:
-    """`narrow` copied into zeros of `shape`: leading entries, or `runs` of entries of a dimension."""
+def place(
+    narrow: Tensor, shape: tuple[int, ...], runs: dict[int, list[Run]] | None = None
+) -> Tensor:
+    """`narrow` copied into zeros of `shape`: its leading entries, or `runs` of a dimension."""
     full = torch.zeros(shape)
     source, target = [narrow], [full]
     for dim, length in enumerate(narrow.shape):

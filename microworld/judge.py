@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import logging
 import math
-import time
 from pathlib import Path
 
 import torch
@@ -31,7 +31,7 @@ class Judge(nn.Module):
         widths = (3, 32, 64, 96, 128)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(a, b, 4 if i == 0 else 3, stride=2, padding=1)
-            for i, (a, b) in enumerate(zip(widths[:-1], widths[1:], strict=True))
+            for i, (a, b) in enumerate(itertools.pairwise(widths))
         )
         self.hidden = nn.Linear(widths[-1] * 16, 256)
         self.heads = nn.ModuleDict({name: nn.Linear(256, n) for name, n in HEADS.items()})
@@ -80,27 +80,43 @@ def _worn(pictures: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(chosen, soft, noisy).clamp(0, 1)
 
 
-def train(autoencoder: networks.Autoencoder, *, minutes: float, batch: int, seed: int) -> Judge:
-    """Cross-entropy on renderings and on their round trips through the autoencoder."""
+def _round_trips(
+    autoencoder: networks.Autoencoder, count: int, generator: torch.Generator
+) -> tuple[Tensor, world.Scenes]:
+    """Decoded latents, slightly noisy as a sampler's are, and the scenes they came from."""
+    scenes = world.draw_scenes(count, generator, everything=True)
+    decoded = []
+    with torch.no_grad():
+        for start in range(0, count, 128):
+            pictures = renderer.render(scenes[slice(start, start + 128)])
+            latents = autoencoder.encode(pictures)
+            noise = torch.randn(latents.shape, generator=generator)
+            decoded.append(autoencoder.decode(latents + 0.1 * noise).clamp(0, 1))
+    return torch.cat(decoded), scenes
+
+
+def train(
+    autoencoder: networks.Autoencoder, *, steps: int, batch: int, trips: int, seed: int
+) -> Judge:
+    """Cross-entropy on fresh renderings and on round trips through the autoencoder, in turn."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     judge = Judge()
     matrices = [p for n, p in judge.named_parameters() if p.ndim > 1 and "heads" not in n]
     others = [p for n, p in judge.named_parameters() if p.ndim == 1 or "heads" in n]
     optimisers = [Muon(matrices, lr=0.0), torch.optim.AdamW(others, lr=0.0, weight_decay=0.0)]
-    started, step, share = time.monotonic(), 0, 0.0
-    while share < 1:
-        rate = min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * share))
+    tripped, tripped_scenes = _round_trips(autoencoder, trips, generator)
+    for step in range(steps):
+        rate = min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * step / steps))
         for optimiser, peak in zip(optimisers, (4e-3, 2e-3), strict=True):
             for group in optimiser.param_groups:
                 group["lr"] = peak * rate
-        scenes = world.draw_scenes(batch, generator, everything=step % 3 == 0, plain_style=0.4)
-        pictures = renderer.render(scenes)
         if step % 2:
-            with torch.no_grad():
-                latents = autoencoder.encode(pictures)
-                noise = 0.1 * torch.randn(latents.shape, generator=generator)
-                pictures = autoencoder.decode(latents + noise).clamp(0, 1)
+            rows = torch.randint(trips, (batch,), generator=generator)
+            pictures, scenes = tripped[rows], tripped_scenes[rows]
+        else:
+            scenes = world.draw_scenes(batch, generator, everything=True)
+            pictures = renderer.render(scenes)
         logits, targets = judge(_worn(pictures, generator)), _targets(scenes)
         loss = sum(F.cross_entropy(logits[name], targets[name]) for name in HEADS)
         for optimiser in optimisers:
@@ -108,10 +124,8 @@ def train(autoencoder: networks.Autoencoder, *, minutes: float, batch: int, seed
         loss.backward()
         for optimiser in optimisers:
             optimiser.step()
-        step += 1
-        share = (time.monotonic() - started) / (60 * minutes)
-        if step % 100 == 0:
-            log.info("step %d, %.0f %%, loss %.3f", step, 100 * share, float(loss))
+        if (step + 1) % 100 == 0:
+            log.info("step %d of %d, loss %.3f", step + 1, steps, float(loss))
     return judge.eval()
 
 
@@ -132,25 +146,24 @@ def report(judge: Judge, autoencoder: networks.Autoencoder, count: int = 2000) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--train", type=Path, metavar="AUTOENCODER", help="train it anew")
-    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--trips", type=int, default=12288, help="round trips to train on")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     autoencoder = networks.Autoencoder()
     if args.train:
         autoencoder.load_state_dict(load_file(args.train))
-        judge = train(autoencoder, minutes=args.minutes, batch=args.batch, seed=args.seed)
+        judge = train(
+            autoencoder, steps=args.steps, batch=args.batch, trips=args.trips, seed=args.seed
+        )
         log.info("%d bytes", archive.pack(judge.state_dict(), WEIGHTS))
-    autoencoder.load_state_dict(
-        {
-            name.removeprefix("autoencoder."): tensor
-            for name, tensor in archive.unpack().items()
-            if name.startswith("autoencoder.")
-        }
-        if not args.train
-        else load_file(args.train)
-    )
+    else:
+        shipped = archive.unpack().items()
+        autoencoder.load_state_dict(
+            {n.removeprefix("autoencoder."): t for n, t in shipped if n.startswith("autoencoder.")}
+        )
     log.info("\n%s", report(trained(), autoencoder))
 
 

@@ -1,4 +1,4 @@
-"""Muon: momentum whose matrices are orthogonalised before they are applied (Jordan et al., 2024)."""
+"""Muon: momentum whose matrices are orthogonalised before use (Jordan et al., 2024)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,22 @@ _QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrix, by Newton-Schulz iterations of a quintic polynomial."""
+    """The nearest semi-orthogonal matrix, by Newton-Schulz iterations of a quintic polynomial.
+
+    The iterations run on the small Gram matrix G = X X^T: X becomes P X, G becomes P G P.
+    """
     a, b, c = _QUINTIC
     x = matrix / (matrix.norm() + 1e-7)
     wide = x if x.shape[0] <= x.shape[1] else x.T
-    for _ in range(iterations):
-        gram = wide @ wide.T
-        wide = a * wide + (b * gram + c * gram @ gram) @ wide
+    gram = wide @ wide.T
+    unit = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    product = unit
+    for i in range(iterations):
+        polynomial = a * unit + b * gram + c * (gram @ gram)
+        product = polynomial @ product
+        if i + 1 < iterations:
+            gram = polynomial @ gram @ polynomial
+    wide = product @ wide
     return wide if x.shape[0] <= x.shape[1] else wide.T
 
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 TEXT_WIDTH, TEXT_FULL_WIDTH, TEXT_HEADS, TEXT_LAYERS = 128, 768, 2, 4
 TEXT_HEAD_SIZE = 64
-UNET_WIDTH, UNET_FULL_WIDTH, UNET_HEADS = 160, 320, 4
+UNET_WIDTH, UNET_FULL_WIDTH, UNET_HEADS = 80, 320, 2
 UNET_HEAD_SIZE, UNET_GROUP_SIZE = 40, 10
-UNET_FEED, UNET_TIME = 512, 256
+UNET_FEED, UNET_TIME = 320, 128
 AUTOENCODER_WIDTHS = (16, 32, 32, 64)
 AUTOENCODER_BLOCKS = (1, 1, 2)
 WINDOW = 77
@@ -41,6 +41,8 @@ class WideLayerNorm(nn.Module):
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
     """Plain matmul attention of [n, tokens, heads * size]; its backward is fast on a CPU."""
     q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
+    if len(k) < len(q):  # one context serves several rows in turn
+        k, v = (t.repeat_interleave(len(q) // len(k), 0) for t in (k, v))
     scores = (q @ k.transpose(-1, -2)) * (q.shape[-1] ** -0.5)
     if mask is not None:
         scores = scores + mask
@@ -227,7 +229,10 @@ class UNet(nn.Module):
         self.register_buffer("frequencies", frequencies, persistent=False)
 
     def forward(self, x: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
-        """Noisy latents [n, 4, 8, 8], timesteps [n], context [n, 77, width] -> noise."""
+        """Noisy latents [n, 4, 8, 8], timesteps [n], context [n or n/k, 77, width] -> noise.
+
+        With n/k contexts each serves k consecutive latents, and its keys are computed once.
+        """
         angles = timesteps.float()[:, None] * self.frequencies
         time = self.time_embed(torch.cat([angles.cos(), angles.sin()], dim=-1))
         first = self.input_blocks[0][0](x)

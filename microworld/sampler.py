@@ -1,4 +1,4 @@
-"""ComfyUI as a library, for measuring: its loader, text encoder, KSampler and VAE in this process."""
+"""ComfyUI as a library, for measuring: its own nodes in this process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SAMPLER, SCHEDULER = "dpmpp_2m", "karras"
 
 
 def host_nodes(comfyui: Path) -> ModuleType:
-    """ComfyUI's `nodes` module, imported from its folder and set to the CPU where there is no GPU."""
+    """ComfyUI's `nodes` module, imported from its folder; on the CPU where there is no GPU."""
     sys.path.insert(0, str(comfyui))
     import comfy.cli_args
 

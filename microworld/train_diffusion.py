@@ -75,7 +75,7 @@ class Model(nn.Module):
             nn.init.zeros_(layer.weight)
 
     def losses(self, said: list[str], latents: Tensor, generator: torch.Generator) -> Tensor:
-        context = self.text(tokens.table_rows(said)).repeat_interleave(NOISE_LEVELS, 0)
+        context = self.text(tokens.table_rows(said))
         latents = latents.repeat_interleave(NOISE_LEVELS, 0)
         noise = torch.randn(latents.shape, generator=generator)
         times = diffusion.draw_timesteps(len(latents), generator)
@@ -108,7 +108,9 @@ def rate(share: float, step: int) -> float:
     return min(1.0, (step + 1) / 100) * min(1.0, max(0.0, 1 - share) / 0.45)
 
 
-def train(folder: Path, *, minutes: float, batch: int, seed: int, pool_size: int, rank: int) -> None:
+def train(
+    folder: Path, *, minutes: float, batch: int, seed: int, pool_size: int, rank: int
+) -> None:
     torch.manual_seed(seed)
     model = Model()
     opts = optimisers(model)

@@ -1,0 +1,127 @@
+"""The pack's own engine on the microworld, inside this process, for measuring."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import concepts
+from .judge import trained
+from .sampler import Sampler
+
+PACK = "textual_inversion"
+TEMPLATES = ("a photo of a {}", "a picture of a {} on gray", "a photo of a {} on the left",
+             "an image of a {} in the sky")
+
+
+def _pack() -> None:
+    """Makes the pack importable as `textual_inversion`; its folder may bear any name."""
+    if PACK not in sys.modules:
+        module = types.ModuleType(PACK)
+        module.__path__ = [str(Path(__file__).resolve().parents[1])]
+        sys.modules[PACK] = module
+
+
+@dataclass
+class Moment:
+    """Where a run stands after `step` steps; `loss` is the training loss since the last moment."""
+
+    step: int
+    vectors: Tensor
+    loss: float
+    probe: float
+
+
+class Learner:
+    """Learns concepts with a checkpoint through ComfyUI and scores what was learnt."""
+
+    def __init__(self, comfyui: Path, checkpoint: Path) -> None:
+        self.sampler = Sampler(comfyui, checkpoint)
+        _pack()
+
+    def run(
+        self, concept: concepts.Concept, every: int, **recipe: Any
+    ) -> Iterator[Moment]:
+        """Trains on the concept's pictures and tells of every `every` steps, the start included."""
+        from textual_inversion.host.borrow import borrow
+        from textual_inversion.host.denoiser import ModelDenoiser
+        from textual_inversion.host.latents import cache_latents
+        from textual_inversion.host.text_encoder import ClipTextEncoder
+        from textual_inversion.training.dataset import Dataset
+        from textual_inversion.training.events import Probed, Stepped
+        from textual_inversion.training.initial import initial_vectors
+        from textual_inversion.training.pictures import prepare
+        from textual_inversion.training.recipe import Recipe
+        from textual_inversion.training.trainer import Trainer
+
+        settings = Recipe(kind=concept.kind, early_stop=False, preview_every=0).changed(
+            probe_every=every, **recipe
+        )
+        with torch.inference_mode():
+            images = [p[None].movedim(1, -1) for p in concepts.pictures(concept)]
+            pictures = prepare(images, [], resolution=512, flip=False)
+            cached = cache_latents(self.sampler.model, self.sampler.vae, pictures)
+        model, clip = self.sampler.model, self.sampler.clip
+        with borrow(model, clip, batch_size=settings.batch_size, latent_area=256) as lent:
+            encoder = ClipTextEncoder(lent.clip, "clip_l")
+            initial = initial_vectors(
+                encoder, concept.initializer, settings.num_vectors, settings.spread,
+                torch.Generator().manual_seed(settings.seed),
+            )
+            trainer = Trainer(settings, encoder, ModelDenoiser(lent), Dataset(cached), initial)
+            losses: list[float] = []
+            for event in trainer.run():
+                if isinstance(event, Stepped) and event.loss is not None:
+                    losses.append(event.loss)
+                if isinstance(event, Probed):
+                    vectors = trainer.optimizers["clip_l"].averaged().detach().clone()
+                    mean = sum(losses) / len(losses) if losses else float("nan")
+                    yield Moment(event.step, vectors, mean, event.loss)
+                    losses.clear()
+
+    def pictures(
+        self, vectors: Tensor | None, word: str, *, count: int, seed: int,
+        templates: tuple[str, ...] = TEMPLATES, negative: str = "",
+    ) -> Tensor:
+        """`count` samples of a word, or of `vectors` where they are given, over the templates."""
+        from textual_inversion.embeddings_io.embedding import Embedding
+        from textual_inversion.host.clip_with import clip_with
+
+        clip = self.sampler.clip
+        if vectors is not None:
+            word = "embedding:measured"
+            self.sampler.clip = clip_with(clip, [Embedding("measured", {"clip_l": vectors}, {})])
+        prompts = [templates[i % len(templates)].format(word) for i in range(count)]
+        try:
+            return self.sampler.pictures(prompts, seed=seed, negative=negative)
+        finally:
+            self.sampler.clip = clip
+
+    def reconstruction(
+        self, concept: concepts.Concept, vectors: Tensor | None, *, count: int = 32, seed: int = 5
+    ) -> float:
+        """The judge's score of the word; of the concept's initializer where `vectors` is None."""
+        samples = self.pictures(vectors, concept.initializer, count=count, seed=seed)
+        return concepts.reconstruction(trained(), samples, concept)
+
+    def editability(
+        self, concept: concepts.Concept, vectors: Tensor | None, *, count: int = 32, seed: int = 6
+    ) -> float:
+        """Joint share of samples that show the background asked for and still the concept."""
+        shares = []
+        for ground in ("grass", "black"):
+            samples = self.pictures(
+                vectors, concept.initializer, count=count // 2, seed=seed,
+                templates=(f"a photo of a {{}} on {ground}", f"a picture of a {{}} on {ground}"),
+            )
+            shares.append(
+                concepts.edited(trained(), samples, {"background": ground}, concept)
+            )
+        return sum(shares) / len(shares)
