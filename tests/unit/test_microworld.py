@@ -1,0 +1,132 @@
+"""The toy world: what it draws, says and holds out, and how its weights are packed."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from textual_inversion.microworld import (
+    archive,
+    captions,
+    concepts,
+    diffusion,
+    judge,
+    muon,
+    networks,
+    renderer,
+    tokens,
+    world,
+)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_a_seed_draws_the_same_pictures() -> None:
+    first = renderer.render(world.draw_scenes(8, generator()))
+    again = renderer.render(world.draw_scenes(8, generator()))
+    other = renderer.render(world.draw_scenes(8, generator(1)))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert first.shape == (8, 3, 64, 64)
+    assert first.min() >= 0
+    assert first.max() <= 1
+
+
+@pytest.mark.parametrize("attribute", ["shape", "colour", "texture", "size", "position"])
+def test_every_value_of_an_attribute_looks_different(attribute: str) -> None:
+    values = world.VALUES[attribute]
+    scenes = world.scenes_like(1, generator(), shape="circle", colour="red", texture="striped")
+    scenes = world.Scenes.join([scenes] * len(values))
+    setattr(scenes, attribute, torch.arange(len(values)))
+    pictures = renderer.render(scenes).flatten(1)
+    distances = torch.cdist(pictures, pictures) + 100 * torch.eye(len(values))
+    assert distances.min() > 1.0
+
+
+def test_unseen_pairs_and_held_out_values_are_never_trained_on() -> None:
+    scenes = world.draw_scenes(20_000, generator())
+    pairs = set(zip(scenes.shape.tolist(), scenes.colour.tolist(), strict=True))
+    for shape, colour in world.UNSEEN_PAIRS:
+        assert (world.SHAPES.index(shape), world.COLOURS.index(colour)) not in pairs
+    assert len(pairs) == len(world.SHAPES) * len(world.COLOURS) - len(world.UNSEEN_PAIRS)
+    assert int(scenes.colour.max()) < len(world.COLOURS)
+    assert int(scenes.style.max()) < len(world.STYLES)
+
+
+def test_captions_name_what_is_shown_and_fit_the_window() -> None:
+    scenes = world.draw_scenes(3000, generator())
+    draw = random.Random(0)
+    said = [
+        captions.caption(captions.words_of(scenes, i), bool(scenes.spoilt[i]), draw)
+        for i in range(len(scenes))
+    ]
+    empty = sum(not caption for caption in said) / len(said)
+    assert 0.08 < empty < 0.12
+    for i, caption in enumerate(said):
+        own = captions.words_of(scenes, i)["shape"]
+        assert not any(f" {shape}" in f" {caption}" for shape in world.SHAPES if shape != own)
+    rows = tokens.table_rows(said)
+    assert rows.shape == (3000, networks.WINDOW)
+    assert (rows[:, 0] == 0).all()
+    assert (rows[:, -1] == 1).all()
+
+
+def test_the_token_table_covers_the_grammar() -> None:
+    assert set(captions.vocabulary()) == set(tokens.ids_of_words())
+
+
+def test_concepts_share_what_they_fix_and_vary_the_rest() -> None:
+    for wanted in concepts.CONCEPTS:
+        scenes = concepts.scenes(wanted)
+        assert len(scenes) == concepts.PICTURES
+        words = [captions.words_of(scenes, i) for i in range(len(scenes))]
+        for name, values in world.VALUES.items():
+            found = {each[name] for each in words}
+            if name in {**wanted.fixed, **wanted.shared}:
+                assert len(found) == 1
+            elif name != "style":
+                assert len(found) >= min(len(values), concepts.PICTURES) - 2
+
+
+def test_a_pack_of_weights_comes_back_within_its_rounding(tmp_path: Path) -> None:
+    tensors = {"matrix": torch.randn(16, 9, 3, 3), "vector": torch.randn(7)}
+    archive.pack(tensors, tmp_path / "weights.xz")
+    back = archive.unpack(tmp_path / "weights.xz")
+    step = tensors["matrix"].flatten(1).abs().amax(1).view(-1, 1, 1, 1) / 127
+    assert ((back["matrix"] - tensors["matrix"]).abs() <= 0.51 * step + 1e-3).all()
+    assert torch.allclose(back["vector"], tensors["vector"], atol=2e-3)
+
+
+def test_muon_orthogonalises() -> None:
+    values = torch.linalg.svdvals(muon.orthogonalised(torch.randn(20, 90)))
+    assert values.min() > 0.5
+    assert values.max() < 1.3
+
+
+def test_timesteps_are_stratified_and_lean_to_noise() -> None:
+    drawn = diffusion.draw_timesteps(4000, generator())
+    assert drawn.min() >= 0
+    assert drawn.max() < diffusion.STEPS
+    assert (drawn >= 500).float().mean() > 0.6
+
+
+def test_shared_contexts_equal_repeated_ones() -> None:
+    torch.manual_seed(0)
+    unet = networks.UNet().eval()
+    latents, times = torch.randn(6, 4, 8, 8), torch.randint(0, 1000, (6,))
+    context = torch.randn(2, networks.WINDOW, networks.TEXT_WIDTH)
+    with torch.no_grad():
+        shared = unet(latents, times, context)
+        repeated = unet(latents, times, context.repeat_interleave(3, 0))
+    assert torch.allclose(shared, repeated, atol=1e-5)
+
+
+def test_the_shipped_judge_reads_fresh_renderings() -> None:
+    scenes = world.draw_scenes(300, generator(5))
+    shares = judge.accuracy(judge.trained(), renderer.render(scenes), scenes)
+    assert min(shares.values()) > 0.93, shares
