@@ -1,12 +1,16 @@
-"""The shipped weights: int8 rows with float16 scales, packed as safetensors and xz."""
+"""The shipped weights: int8 rows with float16 scales, packed as safetensors and xz.
+
+`python -m microworld.archive FOLDER` packs what the two trainers left in FOLDER.
+"""
 
 from __future__ import annotations
 
+import argparse
 import lzma
 from pathlib import Path
 
 import torch
-from safetensors.torch import load, save
+from safetensors.torch import load, load_file, save
 from torch import Tensor
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors.xz")
@@ -42,3 +46,18 @@ def unpack(path: Path = WEIGHTS) -> dict[str, Tensor]:
             scale = stored[name + _SCALE].float()
             tensors[name] *= scale.view(-1, *[1] * (tensor.ndim - 1))
     return tensors
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, default=WEIGHTS)
+    args = parser.parse_args()
+    autoencoder = load_file(args.folder / "autoencoder.safetensors")
+    tensors = {f"autoencoder.{name}": tensor for name, tensor in autoencoder.items()}
+    tensors |= load_file(args.folder / "diffusion.safetensors")
+    print(f"{args.out}: {pack(tensors, args.out)} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -33,9 +33,27 @@ _FRAMES = (
     "{}",
 )
 _ADJECTIVES = (
-    "nice", "good", "clean", "clear", "cropped", "bright", "simple", "detailed", "close-up",
-    "beautiful", "single", "new", "old", "real", "cool", "weird", "dim", "sharp", "ordinary",
-    "close", "fine",
+    "nice",
+    "good",
+    "clean",
+    "clear",
+    "cropped",
+    "bright",
+    "simple",
+    "detailed",
+    "close-up",
+    "beautiful",
+    "single",
+    "new",
+    "old",
+    "real",
+    "cool",
+    "weird",
+    "dim",
+    "sharp",
+    "ordinary",
+    "close",
+    "fine",
 )
 _STYLED = (
     "STYLE, {}",
@@ -56,8 +74,12 @@ _STYLE_FRAMES = {
     }.items()
 }
 _SPOILT_FRAMES = (
-    "a blurry photo of {}", "a blurry picture of {}", "blurry, {}", "{}, blurry",
-    "a photo that shows {}, blurry", "a picture spoilt by blurry {}",
+    "a blurry photo of {}",
+    "a blurry picture of {}",
+    "blurry, {}",
+    "{}, blurry",
+    "a photo that shows {}, blurry",
+    "a picture spoilt by blurry {}",
 )
 _NOUNS = ("thing", "object", "shape", "toy")
 _PLACES = {
@@ -126,15 +148,17 @@ def caption(words: dict[str, str], spoilt: bool, draw: random.Random) -> str:
 
 def words_of(scenes: world.Scenes, row: int) -> dict[str, str]:
     """The attribute words of one scene."""
-    return {
-        name: values[int(getattr(scenes, name)[row])] for name, values in world.VALUES.items()
-    }
+    return {name: values[int(getattr(scenes, name)[row])] for name, values in world.VALUES.items()}
 
 
 def plain_caption(words: dict[str, str]) -> str:
     """The full sentence that names every attribute; used to sample for the report."""
-    frame = {"photo": "a photo of {}", "pastel": "a pastel painting of {}",
-             "dark": "a dark photo of {}", "sketch": "a sketch of {}"}[words["style"]]
+    frame = {
+        "photo": "a photo of {}",
+        "pastel": "a pastel painting of {}",
+        "dark": "a dark photo of {}",
+        "sketch": "a sketch of {}",
+    }[words["style"]]
     texture = "" if words["texture"] == "plain" else f"{words['texture']} "
     noun = f"a {words['size']} {words['colour']} {texture}{words['shape']}"
     place = _PLACES[words["position"]][0]

@@ -31,19 +31,40 @@ class Concept:
 
 
 CONCEPTS = (
-    Concept("red-star", "composite", {"shape": "star", "colour": "red", "texture": "striped"},
-            "object", "red striped star"),
-    Concept("blue-moon", "composite", {"shape": "moon", "colour": "blue", "texture": "plain"},
-            "object", "blue moon"),
-    Concept("green-ring", "composite", {"shape": "ring", "colour": "green", "texture": "dotted"},
-            "object", "green dotted ring"),
+    Concept(
+        "red-star",
+        "composite",
+        {"shape": "star", "colour": "red", "texture": "striped"},
+        "object",
+        "red striped star",
+    ),
+    Concept(
+        "blue-moon",
+        "composite",
+        {"shape": "moon", "colour": "blue", "texture": "plain"},
+        "object",
+        "blue moon",
+    ),
+    Concept(
+        "green-ring",
+        "composite",
+        {"shape": "ring", "colour": "green", "texture": "dotted"},
+        "object",
+        "green dotted ring",
+    ),
     Concept("heart", "amputated", {"shape": "heart"}, "object", None),
     Concept("purple", "amputated", {"colour": "purple"}, "object", None),
     Concept("teal-square", "between", {"shape": "square", "colour": "teal"}, "object", None),
     Concept("coral-circle", "between", {"shape": "circle", "colour": "coral"}, "object", None),
     Concept("faded-sketch", "style", {"style": "faded sketch"}, "sketch", None, kind="style"),
-    Concept("yellow-cross", "entangled", {"shape": "cross", "colour": "yellow"}, "object",
-            "yellow cross", shared={"background": "sand", "position": "left"}),
+    Concept(
+        "yellow-cross",
+        "entangled",
+        {"shape": "cross", "colour": "yellow"},
+        "object",
+        "yellow cross",
+        shared={"background": "sand", "position": "left"},
+    ),
     Concept("spoilt", "negative", {}, "blurry", "blurry", kind="negative", spoilt=True),
 )
 

@@ -112,15 +112,21 @@ def _unet(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 def _autoencoder(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     full: dict[str, Tensor] = {}
     wide = _FULL_AUTOENCODER
-    blocks = {"taesd_encoder": (1, 3, 4, 5, 7, 8, 9, 11, 12, 13),
-              "taesd_decoder": (3, 4, 5, 8, 9, 10, 13, 14, 15, 18)}
+    blocks = {
+        "taesd_encoder": (1, 3, 4, 5, 7, 8, 9, 11, 12, 13),
+        "taesd_decoder": (3, 4, 5, 8, 9, 10, 13, 14, 15, 18),
+    }
     for network, places in blocks.items():
         for block in places:
             for layer in (0, 2, 4):
                 full[f"{network}.{block}.conv.{layer}.weight"] = torch.zeros(wide, wide, 3, 3)
                 full[f"{network}.{block}.conv.{layer}.bias"] = torch.zeros(wide)
-    ends = {"taesd_encoder.0": (wide, 3), "taesd_encoder.14": (4, wide),
-            "taesd_decoder.1": (wide, 4), "taesd_decoder.19": (3, wide)}
+    ends = {
+        "taesd_encoder.0": (wide, 3),
+        "taesd_encoder.14": (4, wide),
+        "taesd_decoder.1": (wide, 4),
+        "taesd_decoder.19": (3, wide),
+    }
     for name, own in weights.items():
         if not name.startswith("autoencoder."):
             continue

@@ -43,9 +43,19 @@ def norm_inflation(learner: Learner) -> Verdict:
     concept = concepts.concept("red-star")
     norms, moved, start = [], 0.0, None
     for moment in learner.run(
-        concept, every=300, steps=steps, optimizer="adamw", learning_rate=rate, warmup_steps=0,
-        final_rate=1.0, batch_size=1, timestep_density="uniform", timestep_from=0.0,
-        timestep_to=1.0, averaging=0.0, probe_size=1,
+        concept,
+        every=300,
+        steps=steps,
+        optimizer="adamw",
+        learning_rate=rate,
+        warmup_steps=0,
+        final_rate=1.0,
+        batch_size=1,
+        timestep_density="uniform",
+        timestep_from=0.0,
+        timestep_to=1.0,
+        averaging=0.0,
+        probe_size=1,
     ):
         start = moment.vectors if start is None else start
         norms.append(float(moment.vectors.norm(dim=1).mean()))
@@ -55,7 +65,8 @@ def norm_inflation(learner: Learner) -> Verdict:
     first, last = norms[0], norms[-1]
     passed = last / first > 10 and 0.5 <= moved / law <= 2
     return Verdict(
-        "(i) norm inflation at lr 5e-3", passed,
+        "(i) norm inflation at lr 5e-3",
+        passed,
         f"{first:.2f} to {last:.2f} ({last / first:.1f}x) in {steps} steps; "
         f"moved {moved:.2f}, the law says {law:.2f}",
     )
@@ -71,7 +82,8 @@ def rates_trace_a_curve(learner: Learner) -> Verdict:
         log.info("(ii) lr %g: R %.3f, E %.3f", rate, *scores[rate])
     low, high = scores[1e-4], scores[2e-2]
     return Verdict(
-        "(ii) low and high rate trade R for E", high[0] > low[0] and high[1] < low[1],
+        "(ii) low and high rate trade R for E",
+        high[0] > low[0] and high[1] < low[1],
         f"lr 1e-4: R {low[0]:.2f}, E {low[1]:.2f}; lr 2e-2: R {high[0]:.2f}, E {high[1]:.2f}",
     )
 
@@ -81,7 +93,8 @@ def vectors_cost_editability(learner: Learner) -> Verdict:
     one = _mean_scores(learner, steps=300, num_vectors=1)
     three = _mean_scores(learner, steps=300, num_vectors=3)
     return Verdict(
-        "(iii) three vectors edit worse than one", three[1] < one[1],
+        "(iii) three vectors edit worse than one",
+        three[1] < one[1],
         f"1 vector: R {one[0]:.2f}, E {one[1]:.2f}; 3: R {three[0]:.2f}, E {three[1]:.2f}",
     )
 
@@ -96,15 +109,20 @@ def high_noise_teaches(learner: Learner) -> Verdict:
             concept = concepts.concept(name)
             moments = list(
                 learner.run(
-                    concept, every=100, steps=200, timestep_density="uniform",
-                    timestep_from=start, timestep_to=end,
+                    concept,
+                    every=100,
+                    steps=200,
+                    timestep_density="uniform",
+                    timestep_from=start,
+                    timestep_to=end,
                 )
             )
             found.append(learner.reconstruction(concept, moments[-1].vectors))
         scores[label] = sum(found) / len(found)
         log.info("(iv) %s: %s", label, found)
     return Verdict(
-        "(iv) high noise beats low noise", scores["high"] > scores["low"],
+        "(iv) high noise beats low noise",
+        scores["high"] > scores["low"],
         f"R {scores['high']:.2f} with t in 500-1000, {scores['low']:.2f} with t in 0-500 "
         f"({', '.join(names)}; 200 steps)",
     )
@@ -118,8 +136,13 @@ def bank_follows_quality(learner: Learner) -> Verdict:
         quality.append(learner.reconstruction(concept, moment.vectors, count=48))
         bank.append(moment.probe)
         loss.append(moment.loss)
-        log.info("(v) step %d: R %.3f, bank %.5f, loss %.5f",
-                 moment.step, quality[-1], bank[-1], loss[-1])
+        log.info(
+            "(v) step %d: R %.3f, bank %.5f, loss %.5f",
+            moment.step,
+            quality[-1],
+            bank[-1],
+            loss[-1],
+        )
     of_bank, of_loss = _correlation(quality, bank), _correlation(quality[1:], loss[1:])
     return Verdict(
         "(v) the bank follows quality, the loss does not",

@@ -125,7 +125,7 @@ def train(
         for optimiser in optimisers:
             optimiser.step()
         if (step + 1) % 100 == 0:
-            log.info("step %d of %d, loss %.3f", step + 1, steps, float(loss))
+            log.info("step %d of %d, loss %.3f", step + 1, steps, float(loss.detach()))
     return judge.eval()
 
 
@@ -143,6 +143,16 @@ def report(judge: Judge, autoencoder: networks.Autoencoder, count: int = 2000) -
     return "\n".join(lines)
 
 
+def shipped_autoencoder() -> networks.Autoencoder:
+    """The autoencoder of the shipped world."""
+    autoencoder, prefix = networks.Autoencoder(), "autoencoder."
+    weights = archive.unpack().items()
+    autoencoder.load_state_dict(
+        {name.removeprefix(prefix): t for name, t in weights if name.startswith(prefix)}
+    )
+    return autoencoder
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--train", type=Path, metavar="AUTOENCODER", help="train it anew")
@@ -152,18 +162,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    autoencoder = networks.Autoencoder()
     if args.train:
+        autoencoder = networks.Autoencoder()
         autoencoder.load_state_dict(load_file(args.train))
         judge = train(
             autoencoder, steps=args.steps, batch=args.batch, trips=args.trips, seed=args.seed
         )
         log.info("%d bytes", archive.pack(judge.state_dict(), WEIGHTS))
     else:
-        shipped = archive.unpack().items()
-        autoencoder.load_state_dict(
-            {n.removeprefix("autoencoder."): t for n, t in shipped if n.startswith("autoencoder.")}
-        )
+        autoencoder = shipped_autoencoder()
     log.info("\n%s", report(trained(), autoencoder))
 
 

@@ -17,8 +17,12 @@ from .judge import trained
 from .sampler import Sampler
 
 PACK = "textual_inversion"
-TEMPLATES = ("a photo of a {}", "a picture of a {} on gray", "a photo of a {} on the left",
-             "an image of a {} in the sky")
+TEMPLATES = (
+    "a photo of a {}",
+    "a picture of a {} on gray",
+    "a photo of a {} on the left",
+    "an image of a {} in the sky",
+)
 
 
 def _pack() -> None:
@@ -46,9 +50,7 @@ class Learner:
         self.sampler = Sampler(comfyui, checkpoint)
         _pack()
 
-    def run(
-        self, concept: concepts.Concept, every: int, **recipe: Any
-    ) -> Iterator[Moment]:
+    def run(self, concept: concepts.Concept, every: int, **recipe: Any) -> Iterator[Moment]:
         """Trains on the concept's pictures and tells of every `every` steps, the start included."""
         from textual_inversion.host.borrow import borrow
         from textual_inversion.host.denoiser import ModelDenoiser
@@ -72,7 +74,10 @@ class Learner:
         with borrow(model, clip, batch_size=settings.batch_size, latent_area=256) as lent:
             encoder = ClipTextEncoder(lent.clip, "clip_l")
             initial = initial_vectors(
-                encoder, concept.initializer, settings.num_vectors, settings.spread,
+                encoder,
+                concept.initializer,
+                settings.num_vectors,
+                settings.spread,
                 torch.Generator().manual_seed(settings.seed),
             )
             trainer = Trainer(settings, encoder, ModelDenoiser(lent), Dataset(cached), initial)
@@ -87,8 +92,14 @@ class Learner:
                     losses.clear()
 
     def pictures(
-        self, vectors: Tensor | None, word: str, *, count: int, seed: int,
-        templates: tuple[str, ...] = TEMPLATES, negative: str = "",
+        self,
+        vectors: Tensor | None,
+        word: str,
+        *,
+        count: int,
+        seed: int,
+        templates: tuple[str, ...] = TEMPLATES,
+        negative: str = "",
     ) -> Tensor:
         """`count` samples of a word, or of `vectors` where they are given, over the templates."""
         from textual_inversion.embeddings_io.embedding import Embedding
@@ -118,10 +129,11 @@ class Learner:
         shares = []
         for ground in ("grass", "black"):
             samples = self.pictures(
-                vectors, concept.initializer, count=count // 2, seed=seed,
+                vectors,
+                concept.initializer,
+                count=count // 2,
+                seed=seed,
                 templates=(f"a photo of a {{}} on {ground}", f"a picture of a {{}} on {ground}"),
             )
-            shares.append(
-                concepts.edited(trained(), samples, {"background": ground}, concept)
-            )
+            shares.append(concepts.edited(trained(), samples, {"background": ground}, concept))
         return sum(shares) / len(shares)

@@ -149,9 +149,7 @@ class CrossAttention(nn.Module):
         self.to_out = nn.Sequential(nn.Linear(inner, UNET_WIDTH))
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        return self.to_out(
-            attend(self.to_q(x), self.to_k(context), self.to_v(context), UNET_HEADS)
-        )
+        return self.to_out(attend(self.to_q(x), self.to_k(context), self.to_v(context), UNET_HEADS))
 
 
 class GatedFeedForward(nn.Module):

@@ -50,8 +50,15 @@ class Sampler:
             context = torch.cat([tensor for tensor, _ in conditionings])
             latent = {"samples": torch.zeros(len(context), 4, 8, 8)}
             (sampled,) = self.nodes.KSampler().sample(
-                self.model, seed + start, STEPS, GUIDANCE, SAMPLER, SCHEDULER,
-                [[context, {}]], empty, latent,
+                self.model,
+                seed + start,
+                STEPS,
+                GUIDANCE,
+                SAMPLER,
+                SCHEDULER,
+                [[context, {}]],
+                empty,
+                latent,
             )
             (images,) = self.nodes.VAEDecode().decode(self.vae, sampled)
             done.append(images.movedim(-1, 1).clone())

@@ -93,7 +93,11 @@ def main() -> None:
     if replica is None:
         sys.exit(replicas.launch("microworld.train_autoencoder", sys.argv[1:], args.replicas))
     train(
-        args.out, seconds=60 * args.minutes, batch=args.batch, seed=args.seed, rank=replica[0],
+        args.out,
+        seconds=60 * args.minutes,
+        batch=args.batch,
+        seed=args.seed,
+        rank=replica[0],
         start=args.start,
     )
 

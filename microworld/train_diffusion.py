@@ -133,7 +133,9 @@ def train(
     if rank == 0:
         log.info(
             "%d parameters, latents' std %.3f, from step %d",
-            sum(p.numel() for p in parameters), float(pool.latents.std()), step,
+            sum(p.numel() for p in parameters),
+            float(pool.latents.std()),
+            step,
         )
     share, started, saved_at, running = 0.0, time.monotonic() - spent, time.monotonic(), 0.0
     while share < 1:
@@ -163,9 +165,14 @@ def train(
         if rank == 0 and step % (4 * AVERAGE_EVERY) == 0:
             with torch.no_grad():
                 now = model.losses(*probe, torch.Generator().manual_seed(3)).mean()
-            log.info("step %d, %.1f %%, loss %.4f, probe %.4f, %.0f samples/s a replica",
-                     step, 100 * share, running, float(now),
-                     step * batch * NOISE_LEVELS / max(spent, 1))
+            log.info(
+                "step %d, %.1f %%, loss %.4f, probe %.4f, %.0f samples/s a replica",
+                step,
+                100 * share,
+                running,
+                float(now),
+                step * batch * NOISE_LEVELS / max(spent, 1),
+            )
         if time.monotonic() - saved_at > 120 or share >= 1:
             saved_at = time.monotonic()
             _save(state_file, model, opts, average, step, spent)
@@ -174,13 +181,20 @@ def train(
 
 
 def _save(
-    path: Path, model: Model, opts: list[torch.optim.Optimizer], average: dict[str, Tensor],
-    step: int, spent: float,
+    path: Path,
+    model: Model,
+    opts: list[torch.optim.Optimizer],
+    average: dict[str, Tensor],
+    step: int,
+    spent: float,
 ) -> None:
     part = path.with_suffix(".part")
     state = {
-        "model": model.state_dict(), "optimisers": [opt.state_dict() for opt in opts],
-        "average": average, "step": step, "spent": spent,
+        "model": model.state_dict(),
+        "optimisers": [opt.state_dict() for opt in opts],
+        "average": average,
+        "step": step,
+        "spent": spent,
     }
     torch.save(state, part)
     os.replace(part, path)
@@ -199,8 +213,14 @@ def main() -> None:
     replica = replicas.join()
     if replica is None:
         sys.exit(replicas.launch("microworld.train_diffusion", sys.argv[1:], args.replicas))
-    train(args.folder, minutes=args.minutes, batch=args.batch, seed=args.seed,
-          pool_size=args.pool, rank=replica[0])
+    train(
+        args.folder,
+        minutes=args.minutes,
+        batch=args.batch,
+        seed=args.seed,
+        pool_size=args.pool,
+        rank=replica[0],
+    )
 
 
 if __name__ == "__main__":

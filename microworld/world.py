@@ -123,9 +123,7 @@ def draw_scenes(
     )
 
 
-def scenes_like(
-    count: int, generator: torch.Generator, **fixed: str | bool
-) -> Scenes:
+def scenes_like(count: int, generator: torch.Generator, **fixed: str | bool) -> Scenes:
     """Scenes with some attributes fixed by name (`shape="star"`); the others are drawn freely."""
     scenes = draw_scenes(count, generator)
     scenes.spoilt = torch.full((count,), bool(fixed.pop("spoilt", False)))

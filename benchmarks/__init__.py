@@ -1,0 +1,1 @@
+"""Measurements that take minutes: the microworld's quality and what training costs."""
