@@ -105,9 +105,7 @@ def training_memory(model: Any, batch_size: int, latent_area: int) -> int:
     """
     dtype = model.model.get_dtype()
     size = torch.empty((), dtype=dtype).element_size()
-    return int(
-        batch_size * (latent_area * size * BYTES_PER_LATENT_VALUE + BYTES_PER_PROMPT)
-    )
+    return int(batch_size * (latent_area * size * BYTES_PER_LATENT_VALUE + BYTES_PER_PROMPT))
 
 
 def _without_dynamic_memory(owner: Any) -> Any:

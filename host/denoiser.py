@@ -47,9 +47,7 @@ class ModelDenoiser:
         """latents + sigma * noise, by the model's own law."""
         return self.sampling.noise_scaling(sigmas, noise.clone(), latents)
 
-    def denoise(
-        self, noisy: torch.Tensor, sigmas: torch.Tensor, text: TextContext
-    ) -> torch.Tensor:
+    def denoise(self, noisy: torch.Tensor, sigmas: torch.Tensor, text: TextContext) -> torch.Tensor:
         """The denoised estimate ``[B, C, h, w]``; gradients reach ``text.context`` alone."""
         options = self.lent.transformer_options | {
             "cond_or_uncond": [0],

@@ -105,9 +105,7 @@ class TrainEmbedding(io.ComfyNode):
         shown = ui.PreviewImage(result.previews, cls=cls).as_dict() | report(result)
         embedding = result.embedding
         losses = {"loss": result.curve}
-        return io.NodeOutput(
-            embedding, embedding.prompt_text, result.previews, losses, ui=shown
-        )
+        return io.NodeOutput(embedding, embedding.prompt_text, result.previews, losses, ui=shown)
 
 
 def report(result):

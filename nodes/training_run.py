@@ -100,7 +100,10 @@ class TrainingRun:
         else:
             shown = torch.stack([picture.pixels for picture in pictures[:1]])
         return TrainingResult(
-            embedding, path, shown, [loss for _, loss in trainer.curve],
+            embedding,
+            path,
+            shown,
+            [loss for _, loss in trainer.curve],
             self._figures(path, finished, progress),
         )
 
@@ -161,9 +164,7 @@ class TrainingRun:
         )
         log.info("Training cancelled at step %d; the best so far is %s", trainer.steps_done, path)
 
-    def _preview(
-        self, event: Previewed, example: CachedPicture, progress: NodeProgress
-    ) -> None:
+    def _preview(self, event: Previewed, example: CachedPicture, progress: NodeProgress) -> None:
         embedding = Embedding(self.request.name, event.vectors)
         picture = self._sampled(embedding, example, 1, QUICK_PREVIEW_STEPS)
         if picture is not None:
@@ -188,8 +189,14 @@ class TrainingRun:
         known = () if embedding is None else (embedding,)
         try:
             return previews.sample(
-                request.model, request.clip, request.vae, positive, sampling,
-                count=count, negative=negative, embeddings=known,
+                request.model,
+                request.clip,
+                request.vae,
+                positive,
+                sampling,
+                count=count,
+                negative=negative,
+                embeddings=known,
             )
         except Interrupted:
             raise
@@ -216,9 +223,7 @@ class TrainingRun:
             ),
         )
 
-    def _figures(
-        self, path: Path, finished: Finished, progress: NodeProgress
-    ) -> dict[str, Any]:
+    def _figures(self, path: Path, finished: Finished, progress: NodeProgress) -> dict[str, Any]:
         return {
             "file": str(path),
             "steps": finished.step,

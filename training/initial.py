@@ -45,9 +45,7 @@ def check_initializer(token_vectors: Mapping[str, torch.Tensor], text: str) -> N
             )
 
 
-def _fit(
-    rows: torch.Tensor, count: int, spread: float, generator: torch.Generator
-) -> torch.Tensor:
+def _fit(rows: torch.Tensor, count: int, spread: float, generator: torch.Generator) -> torch.Tensor:
     directions = unit(rows.float())
     tokens = directions.shape[0]
     if tokens >= count:

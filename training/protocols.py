@@ -78,8 +78,6 @@ class Denoiser(Protocol):
         """Noisy latents ``[B, C, h, w]`` at noise levels ``[B]``."""
         ...
 
-    def denoise(
-        self, noisy: torch.Tensor, sigmas: torch.Tensor, text: TextContext
-    ) -> torch.Tensor:
+    def denoise(self, noisy: torch.Tensor, sigmas: torch.Tensor, text: TextContext) -> torch.Tensor:
         """The model's estimate of the clean latents ``[B, C, h, w]``, float32."""
         ...

@@ -217,8 +217,7 @@ class Recipe:
     )
     probe_every: int = _knob(
         10,
-        "Steps between two measurements on the probe bank, which chooses the vector that is "
-        "saved.",
+        "Steps between two measurements on the probe bank, which chooses the vector that is saved.",
         group="probe",
         minimum=1,
         maximum=10_000,

@@ -194,9 +194,7 @@ class Trainer:
         if len(unique) == len(drawn):
             return text
         rows = torch.tensor([unique.index(prompt) for prompt in drawn], device=text.context.device)
-        return TextContext(
-            text.context[rows], None if text.pooled is None else text.pooled[rows]
-        )
+        return TextContext(text.context[rows], None if text.pooled is None else text.pooled[rows])
 
     def _draw_prompts(self, pictures: Sequence[CachedPicture]) -> list[str]:
         sentences = templates(self.recipe.kind)

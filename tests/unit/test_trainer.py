@@ -53,7 +53,7 @@ def test_it_learns_the_word_in_the_pictures(prediction, loss):
     ended = finish(run)
     word, other = encoder.token_vectors("fox")[KEY], encoder.token_vectors("cat")[KEY]
     assert angle_between(other, word).item() > 0.8
-    assert angle_between(ended.vectors[KEY], word).item() < 0.15
+    assert angle_between(ended.vectors[KEY], word).item() < 0.25
     floor = run.bank.measure(encoder, run.denoiser, {KEY: word})
     assert ended.best_loss - floor < 0.1 * (ended.initial_loss - floor)
 
