@@ -8,49 +8,25 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 
-from microworld import renderer, world
+from microworld import concepts
 
-SHAPE, COLOUR, TEXTURE = "star", "red", "dotted"
-TRAINING_SCENES = (
-    ("large", "left", "black"),
-    ("large", "right", "gray"),
-    ("small", "middle", "sky"),
-    ("large", "middle", "sand"),
-    ("small", "bottom", "night"),
-    ("large", "top", "gray"),
-)
+CONCEPT = concepts.concept("red-star")
 NEW_BACKGROUND = "grass"
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """The four prompts that are compared; ``{}`` of a template takes the word."""
+    """The prompts that are compared; ``{}`` of a template takes the word."""
 
-    initializer_text: str = "toy"
-    oracle: str = f"{COLOUR} {TEXTURE} {SHAPE}"
+    initializer_text: str = CONCEPT.initializer
+    oracle: str = CONCEPT.oracle or ""
     template: str = "a photo of a {}"
     new_template: str = f"a photo of a {{}} on {NEW_BACKGROUND}"
 
 
-def training_pictures(seed: int = 7) -> list[Image.Image]:
-    """Six renderings of the concept, 64 px, on backgrounds that leave one for the test."""
-    generator = torch.Generator().manual_seed(seed)
-    scenes = [
-        world.scenes_like(
-            1,
-            generator,
-            shape=SHAPE,
-            colour=COLOUR,
-            texture=TEXTURE,
-            style="photo",
-            size=size,
-            position=position,
-            background=background,
-        )
-        for size, position, background in TRAINING_SCENES
-    ]
-    pictures = renderer.render(world.Scenes.join(scenes))
-    return [to_picture(picture) for picture in pictures]
+def training_pictures() -> list[Image.Image]:
+    """Six renderings of the concept, 64 px, that vary in everything else."""
+    return [to_picture(picture) for picture in concepts.pictures(CONCEPT)]
 
 
 def to_picture(pixels: torch.Tensor) -> Image.Image:

@@ -20,7 +20,7 @@ from .progress import TrainingProgress
 from .sheet import Column, draw_sheet
 
 CHECKPOINT = "microworld.safetensors"
-NAME = "dotted_star"
+NAME = concept.CONCEPT.name
 STEPS = 400
 PICTURES = 16
 SHOWN = 6
@@ -70,7 +70,7 @@ class Demonstration:
             "another_background": {
                 "background": concept.NEW_BACKGROUND,
                 "concept_kept": scoring.reconstruction(moved),
-                "background_right": scoring.background(moved, concept.NEW_BACKGROUND),
+                "background_right": scoring.share(moved, "background", concept.NEW_BACKGROUND),
             },
             "attributes": {
                 "initializer": scoring.attributes(before),

@@ -6,31 +6,26 @@ import numpy
 import torch
 from PIL import Image
 
-from microworld import judge
+from microworld import concepts, judge, world
 
-from . import concept
-
-CONCEPT = {"shape": concept.SHAPE, "colour": concept.COLOUR, "texture": concept.TEXTURE}
-
-
-def attributes(pictures: list[Image.Image]) -> dict[str, float]:
-    """The share of pictures that show the concept's shape, colour and texture."""
-    seen = judge.describe(_pixels(pictures))
-    return {
-        name: round(sum(word == wanted for word in seen[name]) / len(pictures), 3)
-        for name, wanted in CONCEPT.items()
-    }
+from .concept import CONCEPT
 
 
 def reconstruction(pictures: list[Image.Image]) -> float:
-    """The mean of the concept's attributes, 0 to 1."""
-    shares = attributes(pictures)
-    return round(sum(shares.values()) / len(shares), 3)
+    """The mean share of the concept's attributes that the judge sees, 0 to 1."""
+    return round(concepts.reconstruction(judge.trained(), _pixels(pictures), CONCEPT), 3)
 
 
-def background(pictures: list[Image.Image], wanted: str) -> float:
-    seen = judge.describe(_pixels(pictures))["background"]
-    return round(sum(word == wanted for word in seen) / len(pictures), 3)
+def attributes(pictures: list[Image.Image]) -> dict[str, float]:
+    """The share of pictures that show each of the concept's attributes."""
+    return {name: share(pictures, name, word) for name, word in CONCEPT.fixed.items()}
+
+
+def share(pictures: list[Image.Image], attribute: str, word: str) -> float:
+    """The share of pictures in which the judge reads ``attribute`` as ``word``."""
+    read = judge.trained().read(_pixels(pictures))[attribute]
+    wanted = world.VALUES[attribute].index(word)
+    return round(float((read == wanted).float().mean()), 3)
 
 
 def _pixels(pictures: list[Image.Image]) -> torch.Tensor:

@@ -1,0 +1,128 @@
+"""The example workflows: what the page opens, and the same posted to the API."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((ROOT / "example_workflows").glob("*.json"))
+POSTED = ROOT / "tests" / "host" / "workflows"
+PAGE_ONLY = {"MarkdownNote", "Note"}
+WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+AFTER_WIDGET = {"control_after_generate", "image_upload"}
+
+
+@pytest.fixture(scope="module")
+def schema(client) -> dict:
+    return client.get("/object_info")
+
+
+def named(path: Path) -> str:
+    return path.stem
+
+
+def is_widget(entry: list) -> bool:
+    kind, options = entry[0], entry[1] if len(entry) > 1 else {}
+    return (isinstance(kind, list) or kind in WIDGETS) and not options.get("forceInput")
+
+
+def to_api(page: dict, schema: dict) -> dict:
+    """What the page posts for a workflow in its own format, without the notes."""
+    origins = {link[0]: [str(link[1]), link[2]] for link in page["links"]}
+    posted = {}
+    for node in page["nodes"]:
+        if node["type"] in PAGE_ONLY:
+            continue
+        values = list(node["widgets_values"])
+        inputs, info = {}, schema[node["type"]]
+        for section in ("required", "optional"):
+            for name, entry in info["input"].get(section, {}).items():
+                options = entry[1] if len(entry) > 1 else {}
+                if is_widget(entry):
+                    inputs[name] = values.pop(0)
+                    if AFTER_WIDGET & {key for key, on in options.items() if on}:
+                        values.pop(0)
+        assert not values, f"{node['type']} has widget values too many: {values}"
+        for entry in node["inputs"]:
+            if entry["link"] is not None:
+                inputs[entry["name"]] = origins[entry["link"]]
+        posted[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
+    return posted
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=named)
+def test_every_node_and_widget_is_what_the_schema_says(path: Path, schema: dict) -> None:
+    page = json.loads(path.read_text(encoding="utf-8"))
+    assert page["version"] == 0.4
+    posted = to_api(page, schema)
+    shipped = json.loads((POSTED / path.name).read_text(encoding="utf-8"))
+    assert posted == {
+        node_id: {"class_type": node["class_type"], "inputs": node["inputs"]}
+        for node_id, node in shipped.items()
+    }
+    for node in page["nodes"]:
+        if node["type"] not in PAGE_ONLY:
+            info = schema[node["type"]]
+            known = {**info["input"].get("required", {}), **info["input"].get("optional", {})}
+            assert [entry["name"] for entry in node["inputs"]] == list(known)
+            assert [entry["name"] for entry in node["outputs"]] == info["output_name"]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=named)
+def test_links_join_what_exists(path: Path) -> None:
+    page = json.loads(path.read_text(encoding="utf-8"))
+    nodes = {node["id"]: node for node in page["nodes"]}
+    for link, origin, slot, target, place, kind in page["links"]:
+        assert link in nodes[origin]["outputs"][slot]["links"]
+        assert nodes[target]["inputs"][place]["link"] == link
+        assert nodes[origin]["outputs"][slot]["type"] == kind
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=named)
+def test_it_explains_itself_and_has_a_picture(client, path: Path) -> None:
+    page = json.loads(path.read_text(encoding="utf-8"))
+    assert sum(node["type"] == "MarkdownNote" for node in page["nodes"]) >= 1
+    assert 8 <= len(page["nodes"]) <= 25
+    assert path.with_suffix(".jpg").read_bytes().startswith(b"\xff\xd8")
+    assert path.stem in client.get("/workflow_templates")["textual-inversion"]
+    models = [model for node in page["nodes"] for model in node["properties"].get("models", [])]
+    assert models and {model["directory"] for model in models} == {"checkpoints"}
+
+
+def small(workflow: dict, pictures: list[str]) -> dict:
+    """The posted workflow on the microworld: its checkpoint, our pictures, 64 px, few steps."""
+    names = iter(pictures)
+    for node in workflow.values():
+        inputs = node["inputs"]
+        match node["class_type"]:
+            case "CheckpointLoaderSimple":
+                inputs["ckpt_name"] = "microworld.safetensors"
+            case "LoadImage":
+                inputs["image"] = next(names)
+            case "EmptyLatentImage":
+                inputs |= {"width": 64, "height": 64}
+            case "KSampler":
+                inputs["steps"] = 3
+            case "TI_TrainEmbedding":
+                inputs |= {"steps": 6, "batch_size": 1, "overwrite": True}
+    return workflow
+
+
+def test_they_run_one_after_the_other(client, pictures, server) -> None:
+    for name, saving in (("Train an Embedding", "19"), ("Use an Embedding (SD1.5)", "10")):
+        workflow = json.loads((POSTED / f"{name}.json").read_text(encoding="utf-8"))
+        run = client.run(small(workflow, pictures))
+        assert run.succeeded, run.error
+        image = run.outputs[saving]["images"][0]
+        assert client.picture(image).startswith(b"\x89PNG")
+    assert (server.base.embeddings / "my-word.safetensors").is_file()
+
+
+def test_a_missing_word_stops_the_second_with_a_sentence(client, pictures) -> None:
+    text = (POSTED / "Use an Embedding (SD1.5).json").read_text(encoding="utf-8")
+    run = client.run(small(json.loads(text.replace("my-word", "my-wrod")), pictures))
+    assert run.ending == "execution_error"
+    assert "my-wrod" in run.error
