@@ -1,1 +1,1 @@
-"""Measurements that take minutes: the microworld's quality and what training costs."""
+"""Recipes compared on the microworld, where what was learnt can be measured."""

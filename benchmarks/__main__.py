@@ -1,65 +1,107 @@
-"""`python3 dev.py bench [judge] [floors] [gates] [steps]`: all of them where none is named."""
+"""``python3 dev.py bench``: what each recipe has learnt after how many pictures and seconds."""
 
 from __future__ import annotations
 
 import argparse
-import logging
+import json
 import os
-import tempfile
-from collections.abc import Callable
+import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from microworld import evaluate, gates, judge
-from microworld.expand import expand
+from microworld import concepts
 from microworld.learning import Learner
-from microworld.sampler import Sampler
 
-from . import step_time
-
-
-def _judge(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
-    return judge.report(
-        judge.trained(), judge.shipped_autoencoder(), 400 if options.quick else 4000
-    )
+from .recipes import RECIPES
 
 
-def _floors(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
-    count = 80 if options.quick else 400
-    with tempfile.TemporaryDirectory() as folder:
-        whole = expand(Path(folder, "whole.safetensors"), amputated=False)
-        return evaluate.table(evaluate.measure(Sampler(comfyui, whole), count), count)
+@dataclass(frozen=True)
+class Measurement:
+    """One moment of one run."""
+
+    recipe: str
+    concept: str
+    seed: int
+    step: int
+    pictures_seen: int
+    seconds: float
+    reconstruction: float
+    editability: float
+    norm: float
 
 
-def _gates(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
-    names = ["i", "iv", "v"] if options.quick else list(gates.GATES)
-    learner = Learner(comfyui, checkpoint)
-    return gates.table([gates.GATES[name](learner) for name in names])
+def measure(
+    learner: Learner, recipe: str, concept: concepts.Concept, seed: int, pictures: int, marks: int
+) -> list[Measurement]:
+    """One run over about ``pictures`` pictures, measured ``marks`` times after its start."""
+    changes = dict(RECIPES[recipe])
+    batch = changes.setdefault("batch_size", 4)
+    steps = max(marks, pictures // batch)
+    measurements = []
+    trained, resumed = 0.0, time.perf_counter()
+    for moment in learner.run(concept, steps // marks, steps=steps, seed=seed, **changes):
+        trained += time.perf_counter() - resumed
+        measurements.append(
+            Measurement(
+                recipe=recipe,
+                concept=concept.name,
+                seed=seed,
+                step=moment.step,
+                pictures_seen=moment.step * batch,
+                seconds=round(trained, 2),
+                reconstruction=round(learner.reconstruction(concept, moment.vectors), 3),
+                editability=round(learner.editability(concept, moment.vectors), 3),
+                norm=round(float(moment.vectors.norm(dim=-1).mean()), 3),
+            )
+        )
+        resumed = time.perf_counter()
+    return measurements
 
 
-def _steps(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
-    return step_time.table(step_time.measure(comfyui, checkpoint, 10 if options.quick else 40))
+def table(measurements: list[Measurement]) -> str:
+    """Means over concepts and seeds, a line for each recipe and moment."""
+    lines = ["recipe        pictures  seconds  reconstruction  editability   norm"]
+    for recipe in dict.fromkeys(m.recipe for m in measurements):
+        of_recipe = [m for m in measurements if m.recipe == recipe]
+        for seen in sorted({m.pictures_seen for m in of_recipe}):
+            here = [m for m in of_recipe if m.pictures_seen == seen]
 
+            def mean(name: str, rows: list[Measurement] = here) -> float:
+                return sum(getattr(m, name) for m in rows) / len(rows)
 
-MEASUREMENTS: dict[str, Callable[[Path, Path, argparse.Namespace], str]] = {
-    "judge": _judge,
-    "floors": _floors,
-    "gates": _gates,
-    "steps": _steps,
-}
+            lines.append(
+                f"{recipe:12}  {seen:8}  {mean('seconds'):7.1f}  {mean('reconstruction'):14.3f}"
+                f"  {mean('editability'):11.3f}  {mean('norm'):5.2f}"
+            )
+    return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python3 dev.py bench", description=__doc__)
-    parser.add_argument("what", nargs="*", help=", ".join(MEASUREMENTS))
-    parser.add_argument("--quick", action="store_true", help="fewer samples and gates")
+    parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--concepts", nargs="+", choices=concepts.names(), default=["red-star"])
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each recipe and concept")
+    parser.add_argument("--pictures", type=int, default=1600, help="pictures seen by a run")
+    parser.add_argument("--marks", type=int, default=4, help="measurements in a run")
+    parser.add_argument("--out", type=Path, help="also write every measurement, as JSON")
     options = parser.parse_args()
-    unknown = set(options.what) - set(MEASUREMENTS)
-    if unknown:
-        parser.error(f"{unknown.pop()!r} is none of {', '.join(MEASUREMENTS)}")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    comfyui, checkpoint = (Path(os.environ[name]) for name in ("COMFYUI_PATH", "TI_CHECKPOINT"))
-    for name in options.what or MEASUREMENTS:
-        print(f"\n## {name}\n\n{MEASUREMENTS[name](comfyui, checkpoint, options)}\n", flush=True)
+    learner = Learner(Path(os.environ["COMFYUI_PATH"]), Path(os.environ["TI_CHECKPOINT"]))
+    measurements: list[Measurement] = []
+    for recipe in options.recipes:
+        for name in options.concepts:
+            for seed in range(options.seeds):
+                print(f"{recipe}, {name}, seed {seed} ...", flush=True)
+                measurements += measure(
+                    learner,
+                    recipe,
+                    concepts.concept(name),
+                    seed,
+                    options.pictures,
+                    options.marks,
+                )
+    print(table(measurements))
+    if options.out:
+        options.out.write_text(json.dumps([asdict(m) for m in measurements], indent=1) + "\n")
 
 
 if __name__ == "__main__":
