@@ -87,25 +87,34 @@ def amputated_vectors(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return vectors
 
 
+def _full_width(name: str, dim: int, width: int) -> int:
+    """How wide dimension `dim` of the UNet's parameter is in the full model."""
+    if name.startswith("time_embed."):
+        return _FULL_TIME if width == networks.UNET_TIME else width
+    if ".emb_layers." in name and dim == 1:
+        return _FULL_TIME
+    if ".attn2.to_k." in name or ".attn2.to_v." in name:
+        return (networks.UNET_FULL_WIDTH, networks.TEXT_FULL_WIDTH)[dim]
+    if ".ff.net." in name and width != networks.UNET_WIDTH:
+        return _FULL_FEED * (width // networks.UNET_FEED)
+    joined = width == 2 * networks.UNET_WIDTH
+    return {4: 4}.get(width, networks.UNET_FULL_WIDTH * (2 if joined else 1))
+
+
 def _unet(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    live, wide = networks.UNET_WIDTH, networks.UNET_FULL_WIDTH
-    feed, time = networks.UNET_FEED, networks.UNET_TIME
-    widths = {live: wide, time: _FULL_TIME, feed: _FULL_FEED, networks.TEXT_WIDTH: 768}
+    live, wide, feed = networks.UNET_WIDTH, networks.UNET_FULL_WIDTH, networks.UNET_FEED
     full: dict[str, Tensor] = {}
     for name, own in weights.items():
         if not name.startswith("unet."):
             continue
         name = name.removeprefix("unet.")
-        shape = [widths.get(n, n) if dim < 2 else n for dim, n in enumerate(own.shape)]
+        channels = [_full_width(name, dim, n) for dim, n in enumerate(own.shape[:2])]
         runs: dict[int, list[Run]] = {}
-        joined = name.startswith("output_blocks.") and ".0." in name[:18]
-        if joined and ".in_layers.0." in name:
-            shape[0], runs[0] = 2 * wide, [(0, 0, live), (live, wide, live)]
-        if joined and (".in_layers.2.weight" in name or ".skip_connection.weight" in name):
-            shape[1], runs[1] = 2 * wide, [(0, 0, live), (live, wide, live)]
         if ".ff.net.0.proj." in name:
-            shape[0], runs[0] = 2 * _FULL_FEED, [(0, 0, feed), (feed, _FULL_FEED, feed)]
-        full[UNET_PREFIX + name] = place(own, tuple(shape), runs)
+            runs[0] = [(0, 0, feed), (feed, _FULL_FEED, feed)]
+        elif 2 * wide in channels:
+            runs[channels.index(2 * wide)] = [(0, 0, live), (live, wide, live)]
+        full[UNET_PREFIX + name] = place(own, (*channels, *own.shape[2:]), runs)
     return full
 
 
