@@ -3,7 +3,7 @@
 WEB_DIRECTORY = "./web"
 
 
-async def comfy_entrypoint():
+async def comfy_entrypoint() -> object:
     """The extension that ComfyUI loads; imported here, so that importing the pack stays cheap."""
     from .nodes import TextualInversionExtension
 

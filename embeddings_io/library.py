@@ -73,6 +73,10 @@ class Library:
                 digest.update(block)
         return digest.hexdigest()
 
+    def fingerprint(self, name: str) -> str:
+        """The file's hash, or 'missing'; never raises for a name that is not there."""
+        return self.file_hash(name) if self.index().find(name) else "missing"
+
     def _entry(self, name: str) -> Entry:
         index = self.index()
         entry = index.find(name)

@@ -71,14 +71,8 @@ def fingerprint(
     if text is None:
         return "\n".join(_stamp(entry) for entry in index.entries)
     words = [*keywords, *(_library_words(index) if library_keywords else ())]
-    targets = sorted(
-        {one.target or f"missing {one.name}" for one in find(text, index.reference, words)}
-    )
-    entries = {target: index.find(target) for target in targets}
-    return "\n".join(
-        f"{target} {library.file_hash(target) if entry else ''}"
-        for target, entry in entries.items()
-    )
+    names = {one.target or one.name for one in find(text, index.reference, words)}
+    return "\n".join(f"{name} {library.fingerprint(name)}" for name in sorted(names))
 
 
 def _stamp(entry: Entry) -> str:

@@ -51,7 +51,7 @@ class LoadEmbedding(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, embedding_name, clip=None):
-        return library().file_hash(embedding_name)
+        return library().fingerprint(embedding_name)
 
     @classmethod
     def execute(cls, embedding_name, clip=None):

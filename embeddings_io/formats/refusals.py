@@ -45,7 +45,11 @@ _KINDS: tuple[tuple[str, str], ...] = (
         "is an extended textual inversion (XTI), one vector a UNet block, which ComfyUI has no "
         "place for",
     ),
-    (r"^(state_dict|optimizer_state_dict|optimizer_states)$", "is a training state or checkpoint"),
+    (
+        r"^(state_dict|optimizer_state_dict|optimizer_states)$",
+        "is a checkpoint or a training state, not an embedding; checkpoints belong into "
+        "models/checkpoints",
+    ),
     (r"^(320|640|1280)$", "is a hypernetwork, not an embedding; put it into models/hypernetworks"),
 )
 

@@ -108,6 +108,7 @@ REFUSED = {
     "LoRA": {"lora_unet_x.lora_down.weight": torch.ones(4, 4)},
     "LoRA, not an": {"te.alpha": torch.ones(1)},
     "checkpoint": {"model.diffusion_model.out.weight": torch.ones(2, 768)},
+    "training state": {"state_dict": torch.ones(2, 768)},
     "VAE": {"first_stage_model.x": torch.ones(2, 768)},
     "ControlNet": {"control_model.x": torch.ones(2, 768)},
     "text encoder": {"text_model.encoder.layers.0.weight": torch.ones(768, 768)},
@@ -147,6 +148,7 @@ BROKEN = {
     "tensor beyond the file": (64).to_bytes(8, "little")
     + b'{"a":{"dtype":"F32","shape":[9,768],"data_offsets":[0,27648]}}'.ljust(64),
     "wrong tensor table": (16).to_bytes(8, "little") + b'{"emb_params":1}',
+    "metadata is no table": (19).to_bytes(8, "little") + b'{"__metadata__":[]}',
     "zip of nothing": b"PK\x05\x06" + bytes(18),
     "cut zip": b"PK\x03\x04" + bytes(40),
     "old torch file": b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.",
