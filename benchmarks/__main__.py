@@ -1,107 +1,91 @@
-"""``python3 dev.py bench``: what each recipe has learnt after how many pictures and seconds."""
+"""`python3 dev.py bench [judge] [floors] [gates] [steps] [recipes]`: all where none is named."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
-import time
-from dataclasses import asdict, dataclass
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
-from microworld import concepts
+from microworld import concepts, evaluate, gates, judge
+from microworld.expand import expand
 from microworld.learning import Learner
+from microworld.sampler import Sampler
 
+from . import recipe_race, step_time
 from .recipes import RECIPES
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """One moment of one run."""
-
-    recipe: str
-    concept: str
-    seed: int
-    step: int
-    pictures_seen: int
-    seconds: float
-    reconstruction: float
-    editability: float
-    norm: float
+def _judge(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
+    count = 400 if options.quick else 4000
+    return judge.report(judge.trained(), judge.shipped_autoencoder(), count)
 
 
-def measure(
-    learner: Learner, recipe: str, concept: concepts.Concept, seed: int, pictures: int, marks: int
-) -> list[Measurement]:
-    """One run over about ``pictures`` pictures, measured ``marks`` times after its start."""
-    changes = dict(RECIPES[recipe])
-    batch = changes.setdefault("batch_size", 4)
-    steps = max(marks, pictures // batch)
-    measurements = []
-    trained, resumed = 0.0, time.perf_counter()
-    for moment in learner.run(concept, steps // marks, steps=steps, seed=seed, **changes):
-        trained += time.perf_counter() - resumed
-        measurements.append(
-            Measurement(
-                recipe=recipe,
-                concept=concept.name,
-                seed=seed,
-                step=moment.step,
-                pictures_seen=moment.step * batch,
-                seconds=round(trained, 2),
-                reconstruction=round(learner.reconstruction(concept, moment.vectors), 3),
-                editability=round(learner.editability(concept, moment.vectors), 3),
-                norm=round(float(moment.vectors.norm(dim=-1).mean()), 3),
-            )
+def _floors(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
+    count = 80 if options.quick else 400
+    with tempfile.TemporaryDirectory() as folder:
+        whole = expand(Path(folder, "whole.safetensors"), amputated=False)
+        return evaluate.table(evaluate.measure(Sampler(comfyui, whole), count), count)
+
+
+def _gates(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
+    names = ["i", "iv", "v"] if options.quick else list(gates.GATES)
+    learner = Learner(comfyui, checkpoint)
+    return gates.table([gates.GATES[name](learner) for name in names])
+
+
+def _steps(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
+    return step_time.table(step_time.measure(comfyui, checkpoint, 10 if options.quick else 40))
+
+
+def _recipes(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
+    learner = Learner(comfyui, checkpoint)
+    found = [
+        measurement
+        for recipe in options.recipes
+        for name in options.concepts
+        for seed in range(options.seeds)
+        for measurement in recipe_race.measure(
+            learner, recipe, concepts.concept(name), seed, options.pictures, options.marks
         )
-        resumed = time.perf_counter()
-    return measurements
+    ]
+    if options.out:
+        options.out.write_text(json.dumps([asdict(m) for m in found], indent=1) + "\n")
+    return recipe_race.table(found)
 
 
-def table(measurements: list[Measurement]) -> str:
-    """Means over concepts and seeds, a line for each recipe and moment."""
-    lines = ["recipe        pictures  seconds  reconstruction  editability   norm"]
-    for recipe in dict.fromkeys(m.recipe for m in measurements):
-        of_recipe = [m for m in measurements if m.recipe == recipe]
-        for seen in sorted({m.pictures_seen for m in of_recipe}):
-            here = [m for m in of_recipe if m.pictures_seen == seen]
-
-            def mean(name: str, rows: list[Measurement] = here) -> float:
-                return sum(getattr(m, name) for m in rows) / len(rows)
-
-            lines.append(
-                f"{recipe:12}  {seen:8}  {mean('seconds'):7.1f}  {mean('reconstruction'):14.3f}"
-                f"  {mean('editability'):11.3f}  {mean('norm'):5.2f}"
-            )
-    return "\n".join(lines)
+MEASUREMENTS: dict[str, Callable[[Path, Path, argparse.Namespace], str]] = {
+    "judge": _judge,
+    "floors": _floors,
+    "gates": _gates,
+    "steps": _steps,
+    "recipes": _recipes,
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
-    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
-    parser.add_argument("--concepts", nargs="+", choices=concepts.names(), default=["red-star"])
-    parser.add_argument("--seeds", type=int, default=1, help="runs of each recipe and concept")
-    parser.add_argument("--pictures", type=int, default=1600, help="pictures seen by a run")
-    parser.add_argument("--marks", type=int, default=4, help="measurements in a run")
-    parser.add_argument("--out", type=Path, help="also write every measurement, as JSON")
+    parser = argparse.ArgumentParser(prog="python3 dev.py bench", description=__doc__)
+    parser.add_argument("what", nargs="*", help=", ".join(MEASUREMENTS))
+    parser.add_argument("--quick", action="store_true", help="fewer samples and gates")
+    race = parser.add_argument_group("recipes")
+    race.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    race.add_argument("--concepts", nargs="+", choices=concepts.names(), default=["red-star"])
+    race.add_argument("--seeds", type=int, default=1, help="runs of each recipe and concept")
+    race.add_argument("--pictures", type=int, default=1600, help="pictures seen by a run")
+    race.add_argument("--marks", type=int, default=4, help="measurements in a run")
+    race.add_argument("--out", type=Path, help="also write every measurement, as JSON")
     options = parser.parse_args()
-    learner = Learner(Path(os.environ["COMFYUI_PATH"]), Path(os.environ["TI_CHECKPOINT"]))
-    measurements: list[Measurement] = []
-    for recipe in options.recipes:
-        for name in options.concepts:
-            for seed in range(options.seeds):
-                print(f"{recipe}, {name}, seed {seed} ...", flush=True)
-                measurements += measure(
-                    learner,
-                    recipe,
-                    concepts.concept(name),
-                    seed,
-                    options.pictures,
-                    options.marks,
-                )
-    print(table(measurements))
-    if options.out:
-        options.out.write_text(json.dumps([asdict(m) for m in measurements], indent=1) + "\n")
+    unknown = set(options.what) - set(MEASUREMENTS)
+    if unknown:
+        parser.error(f"{unknown.pop()!r} is none of {', '.join(MEASUREMENTS)}")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    comfyui, checkpoint = (Path(os.environ[name]) for name in ("COMFYUI_PATH", "TI_CHECKPOINT"))
+    for name in options.what or MEASUREMENTS:
+        print(f"\n## {name}\n\n{MEASUREMENTS[name](comfyui, checkpoint, options)}\n", flush=True)
 
 
 if __name__ == "__main__":
