@@ -51,7 +51,7 @@ class Step:
 
     def _tick(self) -> None:
         while not self._ended.wait(0.5 if self._terminal else 15.0):
-            status = f"{self._elapsed()} {self.busy_with}"
+            status = f"{self._elapsed()} {self.busy_with}".rstrip()
             if self._terminal:
                 width = shutil.get_terminal_size().columns - 1
                 print(REWRITE + f"{self.title}: {status}"[:width], end="", flush=True)

@@ -115,7 +115,7 @@ class Server:
                 start_new_session=not self.show_log,
             )
 
-    def wait_until_ready(self, seconds: float = 180.0) -> None:
+    def wait_until_ready(self, seconds: float = 600.0) -> None:
         """Return when the server answers. Raises DevError with the log's end if it does not."""
         ended = time.monotonic() + seconds
         while time.monotonic() < ended:
