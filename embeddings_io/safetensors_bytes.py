@@ -18,7 +18,7 @@ import torch
 
 from .names import EmbeddingError
 
-MAX_HEADER = 64 * 1024 * 1024
+MAX_HEADER = 16 * 1024 * 1024
 MAX_FILE = 256 * 1024 * 1024
 """Bytes; far above any embedding, far below any checkpoint."""
 

@@ -19,6 +19,8 @@ from ..embedding import EmbeddingError
 from .stack_program import StackProgram, TensorRecord
 
 MAX_PROGRAM = 16 * 1024 * 1024
+MAX_VALUES = 100_000
+MAX_DEPTH = 8
 ZIP_MAGIC = b"PK\x03\x04"
 
 
@@ -60,6 +62,7 @@ class _Reader:
         if self._wrong_byte_order():
             raise EmbeddingError(f"{self.path.name} was written on a big-endian machine.")
         self.left = self.max_bytes
+        self.values_left = MAX_VALUES
         return self._with_tensors(data, depth=0)
 
     def _wrong_byte_order(self) -> bool:
@@ -82,8 +85,9 @@ class _Reader:
             return part.read(limit)
 
     def _with_tensors(self, value: object, depth: int) -> object:
-        if depth > 8:
-            raise EmbeddingError(f"{self.path.name} is nested too deeply for an embedding.")
+        self.values_left -= 1
+        if depth > MAX_DEPTH or self.values_left < 0:
+            raise EmbeddingError(f"{self.path.name} holds too many values for an embedding.")
         if isinstance(value, TensorRecord):
             return self._tensor(value)
         if isinstance(value, Mapping):

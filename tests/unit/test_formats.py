@@ -243,6 +243,14 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path: Path) -> None:
     assert_refused(path, "too large")
 
 
+def test_a_value_that_holds_itself_many_times_is_not_unfolded(tmp_path: Path) -> None:
+    value: object = 1
+    for _ in range(7):
+        value = [value] * 1000
+    torch.save(a1111(ROWS, step=value), tmp_path / "x.pt")
+    assert_refused(tmp_path / "x.pt", "too many values")
+
+
 def test_a_tensor_outside_its_storage_is_refused(tmp_path: Path) -> None:
     torch.save(a1111(ROWS), tmp_path / "x.pt")
     with zipfile.ZipFile(tmp_path / "x.pt") as archive:
