@@ -59,11 +59,11 @@ def borrow(model: Any, clip: Any, *, batch_size: int, latent_area: int) -> Itera
     def acquire() -> None:
         nonlocal stack
         with contextlib.ExitStack() as entering:
-            entering.enter_context(torch.inference_mode(False))
-            entering.enter_context(torch.enable_grad())
             management.load_models_gpu(
                 [model, clip.patcher], memory_required=needed, force_full_load=True
             )
+            entering.enter_context(torch.inference_mode(False))
+            entering.enter_context(torch.enable_grad())
             entering.enter_context(_marked_as_training())
             for module in (model.model, clip.patcher.model):
                 entering.enter_context(_substituted(module, _normal_tensor))

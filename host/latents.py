@@ -11,6 +11,7 @@ import torch
 
 from ..training.dataset import CachedPicture
 from ..training.pictures import Picture, PictureError
+from .families import UnsupportedModelError
 
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
 
@@ -19,9 +20,17 @@ def cache_latents(model: Any, vae: Any, pictures: Sequence[Picture]) -> list[Cac
     """Encode every picture once, in the model's own latent scale; the VAE is then unloaded.
 
     An autoencoder that predicts a distribution gives mean and std, a plain one the mean alone.
-    Raises PictureError for latents that are no numbers.
+    Raises PictureError for latents that are no numbers, UnsupportedModelError for a VAE of
+    another kind of model.
     """
     scale = model.model.process_latent_in
+    needed = model.model.latent_format.latent_channels
+    made = getattr(vae, "latent_channels", needed)
+    if made != needed:
+        raise UnsupportedModelError(
+            f"VAE and MODEL don't belong together: this VAE makes latents of {made} channels, the "
+            f"model reads {needed}; connect both from one checkpoint."
+        )
     try:
         with torch.inference_mode(False), torch.no_grad():
             return [_cached(vae, scale, picture) for picture in pictures]

@@ -77,7 +77,7 @@ def check_survival(prompt: str, tokens: PromptTokens, num_vectors: int) -> None:
             room = len(row.items) - 2
             raise PromptError(
                 f"Only {len(present)} of {num_vectors} vectors fit into the {room} places that "
-                f"{key} has for the prompt {prompt!r}; use fewer vectors or a shorter prompt."
+                f"{key} has for the prompt {prompt!r}; lower num_vectors or shorten the prompt."
             )
 
 

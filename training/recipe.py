@@ -130,13 +130,13 @@ class Recipe:
         step=0.01,
     )
     prior: float = _knob(
-        0.0001,
-        "Pull toward the initializer text's direction; it matters only where the pictures say "
-        "little. 0 turns it off; 0.001 keeps the word closer to its class.",
+        0.0,
+        "Pull toward the initializer text's direction, as a share of the usual gradient; it matters "
+        "where the pictures say little. 0 turns it off; 0.02 keeps the word closer to its class.",
         group="optimizer",
         minimum=0.0,
         maximum=1.0,
-        step=0.0001,
+        step=0.005,
     )
     spread: float = _knob(
         0.05,
@@ -195,8 +195,8 @@ class Recipe:
     )
     prompts_per_step: int = _knob(
         0,
-        "Different sentences a step: 0 draws one for every picture of the batch; fewer are "
-        "encoded faster, which matters on a CPU.",
+        "Different sentences a step. 0 chooses: one for every picture of the batch, or two on a "
+        "CPU, where encoding them is what takes longest.",
         group="prompts",
         minimum=0,
         maximum=64,

@@ -38,9 +38,11 @@ def angle_between(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 class SphereOptimizer:
     """Riemannian descent for ``[n, d]`` vectors of fixed norm.
 
-    A step: g = tangent(m dL/dv - prior * mu); g is divided by the root of an average of
-    ``|g|^2`` over ``gradient_averaging``; momentum averages it, re-projected on the tangent; u
-    turns against it by ``rate`` radians times the average's length, which is at most about one.
+    A step: g = tangent(m dL/dv) is divided by the root of an average of ``|g|^2`` over
+    ``gradient_averaging``; ``prior`` times the tangent toward the initial direction mu is taken
+    off, so that the prior is a share of the usual gradient, whatever the loss's scale; momentum
+    averages the result, re-projected on the tangent; u turns against it by ``rate`` radians times
+    the average's length, at most one.
     """
 
     def __init__(
@@ -79,11 +81,11 @@ class SphereOptimizer:
         """Turn the vectors against ``gradient`` (dL/dv, ``[n, d]``) by at most ``rate`` rad."""
         self.count += 1
         u = self.direction
-        g = tangent(self.norm * gradient.float() - self.prior * self.prior_direction, u)
+        g = tangent(self.norm * gradient.float(), u)
         b2 = self.gradient_averaging
         self.squared = b2 * self.squared + (1 - b2) * g.square().sum(dim=-1, keepdim=True)
         size = (self.squared / (1 - b2**self.count)).sqrt()
-        g = g / size.clamp_min(EPSILON)
+        g = g / size.clamp_min(EPSILON) - self.prior * tangent(self.prior_direction, u)
         self.velocity = self.momentum * tangent(self.velocity, u) + (1 - self.momentum) * g
         step = self.velocity / (1 - self.momentum**self.count)
         step = step / step.norm(dim=-1, keepdim=True).clamp_min(1.0)

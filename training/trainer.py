@@ -21,6 +21,7 @@ from .sphere import SphereOptimizer
 from .templates import templates
 
 PROBE_PROMPTS = 2
+CPU_PROMPTS = 2
 LOSS_READOUT_EVERY = 5
 LONGEST_RUN_OF_BAD_STEPS = 20
 NO_GRADIENT = (
@@ -64,8 +65,9 @@ class Trainer:
         self.dataset = dataset
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.rate = _schedule(recipe)
+        self.sigmas = denoiser.sigmas.cpu()
         self.probabilities = timesteps.density(
-            denoiser.sigmas, recipe.timestep_density, recipe.timestep_from, recipe.timestep_to
+            self.sigmas, recipe.timestep_density, recipe.timestep_from, recipe.timestep_to
         )
         self.prompts = tokenize_prompts(
             recipe, encoder, [each.caption for each in dataset.pictures]
@@ -173,16 +175,22 @@ class Trainer:
     def _loss(self, vectors: Mapping[str, torch.Tensor]) -> torch.Tensor:
         pictures = self.dataset.draw(self.recipe.batch_size, self.generator)
         count = len(pictures)
-        device = self.denoiser.device
-        latents = torch.stack([each.sample(self.generator) for each in pictures]).to(device)
-        noise = torch.randn(latents.shape, generator=self.generator).to(device)
+        latents = self._sent(torch.stack([each.sample(self.generator) for each in pictures]))
+        noise = self._sent(torch.randn(latents.shape, generator=self.generator))
         chosen = timesteps.draw(self.probabilities, count, self.generator)
-        sigmas = self.denoiser.sigmas.to(device)[chosen.to(device)]
+        sigmas = self._sent(self.sigmas[chosen])
         text = self._encode(pictures, vectors)
         noisy = self.denoiser.add_noise(latents, noise, sigmas)
         denoised = self.denoiser.denoise(noisy, sigmas, text)
         rest = losses.residual(denoised, latents, sigmas, self.denoiser.prediction)
         return losses.penalty(rest, self.recipe.loss, self.recipe.huber_delta).mean()
+
+    def _sent(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A tensor on the denoiser's device, without waiting for what the device is doing."""
+        device = self.denoiser.device
+        if device.type == "cuda":
+            return tensor.pin_memory().to(device, non_blocking=True)
+        return tensor.to(device)
 
     def _encode(
         self, pictures: Sequence[CachedPicture], vectors: Mapping[str, torch.Tensor]
@@ -198,7 +206,8 @@ class Trainer:
 
     def _draw_prompts(self, pictures: Sequence[CachedPicture]) -> list[str]:
         sentences = templates(self.recipe.kind)
-        limit = self.recipe.prompts_per_step or len(pictures)
+        automatic = CPU_PROMPTS if self.denoiser.device.type == "cpu" else len(pictures)
+        limit = self.recipe.prompts_per_step or automatic
         order = torch.randperm(len(sentences), generator=self.generator).tolist()
         spread = [sentences[order[index % limit % len(order)]] for index in range(len(pictures))]
         return [

@@ -140,10 +140,13 @@ def test_nothing_before_the_first_cross_attention_is_differentiated(models):
     seen = {}
 
     def watch(name):
-        return lambda module, inputs, output: seen.setdefault(name, output.requires_grad)
+        def note(module, inputs, output):
+            seen.setdefault(name, output.requires_grad)
+
+        return note
 
     watched = {
-        "conv_in": network.input_blocks[0],
+        "conv_in": network.input_blocks[0][0],
         "first resnet": network.input_blocks[1][0],
         "self-attention": block.attn1,
         "query": block.attn2.to_q,
