@@ -131,8 +131,9 @@ class Recipe:
     )
     prior: float = _knob(
         0.0,
-        "Pull toward the initializer text's direction, as a share of the usual gradient; it matters "
-        "where the pictures say little. 0 turns it off; 0.02 keeps the word closer to its class.",
+        "Pull toward the initializer text's direction, as a share of the usual gradient; it "
+        "matters where the pictures say little. 0 turns it off; 0.02 keeps the word closer to its "
+        "class.",
         group="optimizer",
         minimum=0.0,
         maximum=1.0,
