@@ -20,8 +20,8 @@ class Prompts:
 
     initializer_text: str = CONCEPT.initializer
     oracle: str = CONCEPT.oracle or ""
-    template: str = "a photo of a {}"
-    new_template: str = f"a photo of a {{}} on {NEW_BACKGROUND}"
+    template: str = "a photo of the {}"
+    new_template: str = f"a photo of the {{}} on {NEW_BACKGROUND}"
 
 
 def training_pictures() -> list[Image.Image]:
