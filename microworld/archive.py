@@ -1,6 +1,7 @@
 """The shipped weights: int8 rows with float16 scales, packed as safetensors and xz.
 
-`python -m microworld.archive FOLDER` packs what the two trainers left in FOLDER.
+`python -m microworld.archive FOLDER` packs what the two trainers left in FOLDER, and with
+`--unpack` puts the shipped weights there for the trainers to go on from.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import lzma
 from pathlib import Path
 
 import torch
-from safetensors.torch import load, load_file, save
+from safetensors.torch import load, load_file, save, save_file
 from torch import Tensor
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors.xz")
 _SCALE = ".scale"
+_AUTOENCODER = "autoencoder."
 
 
 def pack(tensors: dict[str, Tensor], path: Path) -> int:
@@ -51,12 +53,20 @@ def unpack(path: Path = WEIGHTS) -> dict[str, Tensor]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--out", type=Path, default=WEIGHTS)
+    parser.add_argument("--unpack", action="store_true")
     args = parser.parse_args()
-    autoencoder = load_file(args.folder / "autoencoder.safetensors")
-    tensors = {f"autoencoder.{name}": tensor for name, tensor in autoencoder.items()}
-    tensors |= load_file(args.folder / "diffusion.safetensors")
-    print(f"{args.out}: {pack(tensors, args.out)} bytes")
+    autoencoder, diffusion = (
+        args.folder / f"{n}.safetensors" for n in ("autoencoder", "diffusion")
+    )
+    if args.unpack:
+        args.folder.mkdir(parents=True, exist_ok=True)
+        weights = unpack()
+        own = {n: t for n, t in weights.items() if n.startswith(_AUTOENCODER)}
+        save_file({n.removeprefix(_AUTOENCODER): t for n, t in own.items()}, autoencoder)
+        save_file({n: t for n, t in weights.items() if n not in own}, diffusion)
+    else:
+        tensors = {_AUTOENCODER + name: tensor for name, tensor in load_file(autoencoder).items()}
+        print(f"{WEIGHTS}: {pack(tensors | load_file(diffusion), WEIGHTS)} bytes")
 
 
 if __name__ == "__main__":

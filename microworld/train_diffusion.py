@@ -115,6 +115,9 @@ def train(
     model = Model()
     opts = optimisers(model)
     rates = (3e-3, 1.5e-3)
+    weights_file = folder / "diffusion.safetensors"
+    if weights_file.exists():
+        model.load_state_dict(load_file(weights_file), strict=False)
     average = {name: p.detach().clone() for name, p in model.named_parameters()}
     autoencoder = networks.Autoencoder()
     autoencoder.load_state_dict(load_file(folder / "autoencoder.safetensors"))
@@ -177,7 +180,7 @@ def train(
             saved_at = time.monotonic()
             _save(state_file, model, opts, average, step, spent)
             if rank == 0:
-                save_file(average, folder / "diffusion.safetensors")
+                save_file(average, weights_file)
 
 
 def _save(
@@ -202,7 +205,9 @@ def _save(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="holds autoencoder.safetensors; resumed if used")
+    parser.add_argument(
+        "folder", type=Path, help="holds autoencoder.safetensors; a run in it goes on"
+    )
     parser.add_argument("--minutes", type=float, default=90)
     parser.add_argument("--batch", type=int, default=12, help="captions a step and replica")
     parser.add_argument("--pool", type=int, default=12288, help="latents kept a replica")
