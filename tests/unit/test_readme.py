@@ -1,0 +1,52 @@
+"""The README says what the code says."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PACKAGES = ("nodes", "training", "host", "embeddings_io")
+
+
+def told_by_the_code() -> list[str]:
+    """Every long piece of text between the values in the pack's strings."""
+    pieces = []
+    for package in PACKAGES:
+        for file in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    pieces.append(node.value.strip())
+    return [piece for piece in pieces if len(piece) >= 15]
+
+
+def messages() -> list[str]:
+    section = README.partition("## Troubleshooting")[2].partition("\n## ")[0]
+    return re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
+
+
+@pytest.mark.parametrize("message", messages())
+def test_the_messages_are_the_codes_own(message: str) -> None:
+    pieces = [piece for piece in told_by_the_code() if piece in message]
+    assert pieces, f"no error of the pack reads: {message}"
+    told = sum(map(len, pieces))
+    assert told >= 0.3 * len(message)
+
+
+def test_there_are_messages_to_check() -> None:
+    assert len(messages()) >= 6
+
+
+def test_pictures_and_pages_exist() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if not target.startswith("http"):
+            assert (ROOT / target).is_file(), target
+
+
+def test_every_node_is_listed() -> None:
+    for page in (ROOT / "web" / "docs").glob("TI_*.md"):
+        assert f"(web/docs/{page.name})" in README
