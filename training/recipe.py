@@ -55,10 +55,10 @@ class Recipe:
         maximum=100_000,
     )
     learning_rate: float = _knob(
-        0.02,
-        "How far a step turns a vector at most, in radians (0.005 to 0.05; higher is more "
-        "faithful, lower more editable). With optimizer adamw it is AdamW's own rate, about "
-        "0.0003 to 0.005.",
+        0.05,
+        "How far a step turns a vector at most, in radians (0.01 to 0.1; higher learns in fewer "
+        "steps, lower stays nearer to known words). With optimizer adamw it is AdamW's own rate, "
+        "about 0.0003 to 0.005.",
         minimum=0.0,
         maximum=1.0,
         step=0.001,

@@ -1,0 +1,198 @@
+"""A whole run without a server: result and file, cancelling, failing, and errors found early."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+
+@pytest.fixture(scope="module")
+def models(comfyui_path, tmp_path_factory):
+    from textual_inversion.tests.host import loaded_models
+
+    return loaded_models.load(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def request_for(models, tmp_path):
+    from textual_inversion.nodes.training_run import TrainingRequest
+    from textual_inversion.tests.host.loaded_models import pictures
+    from textual_inversion.training.recipe import Recipe
+
+    def make(recipe=None, **changes):
+        settings = {"steps": 3, "batch_size": 2, "probe_size": 2, "preview_every": 2}
+        plain = TrainingRequest(
+            model=models.model,
+            clip=models.clip,
+            vae=models.vae,
+            images=[pictures(3)],
+            captions=(),
+            name="word",
+            initializer_text="star",
+            recipe=Recipe(**(settings | (recipe or {}))),
+            overwrite=False,
+            folder=tmp_path,
+            base_model="world.safetensors",
+        )
+        return dataclasses.replace(plain, **changes)
+
+    return make
+
+
+def run(request):
+    from textual_inversion.nodes.training_run import TrainingRun
+
+    with torch.inference_mode():
+        return TrainingRun(request).execute()
+
+
+def test_a_run_gives_a_file_pictures_a_curve_and_figures(models, request_for, tmp_path):
+    before = models.sample()
+    result = run(request_for({"num_vectors": 2}))
+    assert torch.equal(models.sample(), before)
+    stored = load_file(tmp_path / "word.safetensors")
+    assert torch.equal(stored["emb_params"], result.embedding.vectors["clip_l"])
+    assert stored["emb_params"].shape == (2, 768)
+    with safe_open(tmp_path / "word.safetensors", "pt") as file:
+        metadata = file.metadata()
+    assert metadata["textual_inversion.base_model"] == "world.safetensors"
+    assert metadata["textual_inversion.initializer_text"] == "star"
+    assert metadata["textual_inversion.steps"] == "3"
+    assert metadata["textual_inversion.pictures"] == "3"
+    assert (tmp_path / "word.preview.png").is_file()
+    assert result.previews.shape == (4, 64, 64, 3)
+    assert not torch.equal(result.previews[:2], result.previews[2:])
+    assert len(result.curve) == 2 and result.figures["steps"] == 3
+    assert result.embedding.prompt_text == "embedding:word"
+
+
+def test_a_seed_decides_every_byte_of_the_file(request_for, tmp_path):
+    files = []
+    for _ in range(2):
+        run(request_for({"preview_every": 0}, overwrite=True))
+        files.append((tmp_path / "word.safetensors").read_bytes())
+    assert files[0] == files[1]
+
+
+def test_cancelled_it_keeps_the_best_and_passes_the_cancel_on(
+    models, request_for, tmp_path, monkeypatch
+):
+    from comfy import model_management
+
+    from textual_inversion.host.progress import NodeProgress
+
+    before = models.sample()
+    steps = []
+    shown = NodeProgress.show
+
+    def cancelling(progress, event):
+        shown(progress, event)
+        steps.append(progress.step)
+        if progress.step == 2:
+            model_management.interrupt_current_processing(True)
+
+    monkeypatch.setattr(NodeProgress, "show", cancelling)
+    with pytest.raises(model_management.InterruptProcessingException):
+        run(request_for({"steps": 500, "preview_every": 0}))
+    assert max(steps) <= 3
+    stored = load_file(tmp_path / "word.safetensors")["emb_params"]
+    assert stored.shape == (1, 768) and stored.isfinite().all()
+    assert torch.equal(models.sample(), before)
+
+
+def test_failing_it_leaves_nothing(models, request_for, tmp_path, monkeypatch):
+    from textual_inversion.host.denoiser import ModelDenoiser
+    from textual_inversion.training.trainer import TrainingError
+
+    before = models.sample()
+    denoise = ModelDenoiser.denoise
+    monkeypatch.setattr(ModelDenoiser, "denoise", lambda *given: denoise(*given) * torch.nan)
+    with pytest.raises(TrainingError, match="not a number"):
+        run(request_for())
+    assert not list(tmp_path.iterdir())
+    assert torch.equal(models.sample(), before)
+
+
+def test_a_preview_that_fails_does_not_end_the_run(request_for, tmp_path, monkeypatch):
+    from textual_inversion.host import previews
+
+    def fail(*given, **options):
+        raise RuntimeError("no picture today")
+
+    monkeypatch.setattr(previews, "sample", fail)
+    assert run(request_for()).figures["steps"] == 3
+    assert (tmp_path / "word.safetensors").is_file()
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Fails the test if anything expensive begins."""
+    from textual_inversion.nodes import training_run
+
+    def begin(*given, **options):
+        raise AssertionError("the error was found too late")
+
+    monkeypatch.setattr(training_run, "cache_latents", begin)
+
+
+@pytest.mark.parametrize(
+    ("changes", "recipe", "words"),
+    [
+        ({"name": "my word"}, {}, "my word"),
+        ({"name": "a/b"}, {}, "'/'"),
+        ({"name": ".."}, {}, "'.'"),
+        ({"initializer_text": " "}, {}, "initializer text"),
+        ({}, {"num_vectors": 75}, "num_vectors"),
+        ({"captions": ("a long caption " * 30 + "{}",)}, {}, "caption"),
+        ({"images": []}, {}, "no pictures"),
+        ({"images": [torch.full((2, 64, 64, 3), torch.nan)]}, {}, "NaN"),
+    ],
+)
+def test_bad_input_is_found_before_training(
+    request_for, tmp_path, untrained, changes, recipe, words
+):
+    with pytest.raises(ValueError, match=r"\w") as caught:
+        run(request_for(recipe, **changes))
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_name_is_found_before_training(request_for, tmp_path, untrained):
+    (tmp_path / "word.pt").write_bytes(b"old")
+    with pytest.raises(ValueError, match="overwrite"):
+        run(request_for())
+    assert (tmp_path / "word.pt").read_bytes() == b"old"
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_training(request_for, tmp_path, untrained):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ValueError, match="Cannot write"):
+        run(request_for(folder=tmp_path / "file" / "embeddings"))
+
+
+def test_a_vae_of_another_model_is_refused(models, request_for, monkeypatch):
+    from textual_inversion.host.families import UnsupportedModelError
+
+    monkeypatch.setattr(models.vae, "latent_channels", 16)
+    with pytest.raises(UnsupportedModelError, match="16 channels"):
+        run(request_for())
+
+
+def test_the_base_model_is_read_off_the_graph():
+    from textual_inversion.host.provenance import base_model_name
+
+    graph = {
+        "1": {"inputs": {"ckpt_name": "sd15.safetensors"}},
+        "2": {"inputs": {"model": ["1", 0], "lora_name": "x.safetensors"}},
+        "3": {"inputs": {"model": ["2", 0], "name": "word"}},
+        "4": {"inputs": {"model": ["5", 0]}},
+        "5": {"inputs": {"model": ["4", 0]}},
+    }
+    assert base_model_name(graph, "3", "model") == "sd15.safetensors"
+    assert base_model_name(graph, "4", "model") == ""
+    assert base_model_name(None, "3", "model") == ""
+    assert base_model_name(graph, "9", "model") == ""
