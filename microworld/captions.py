@@ -125,7 +125,7 @@ def caption(words: dict[str, str], spoilt: bool, draw: random.Random) -> str:
     if _said(0.1, draw):
         return ""
     sentence = _noun_phrase(words, draw)
-    place = draw.choice(_PLACES[words["position"]]) if _said(0.8, draw) else ""
+    place = draw.choice(_PLACES[words["position"]]) if _said(0.92, draw) else ""
     ground = draw.choice(_GROUNDS[words["background"]]) if _said(0.85, draw) else ""
     tail = [part for part in (place, ground) if part]
     if _said(0.3, draw):
