@@ -71,6 +71,13 @@ class Client:
         data = self._request(path, json.dumps(body).encode(), "application/json")
         return json.loads(data) if data else None
 
+    def defaults(self, node: str) -> dict[str, Any]:
+        """The default of every input of a node that has one."""
+        inputs = self.get(f"/object_info/{node}")[node]["input"]
+        entries = {**inputs.get("required", {}), **inputs.get("optional", {})}
+        options = {name: entry[1] for name, entry in entries.items() if len(entry) > 1}
+        return {name: o["default"] for name, o in options.items() if "default" in o}
+
     def upload(self, name: str, picture: bytes, subfolder: str = "") -> str:
         """Upload a picture to the input folder; the name that LoadImage then knows it by."""
         edge = uuid.uuid4().hex

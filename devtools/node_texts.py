@@ -64,7 +64,8 @@ def _values(entry: list[Any]) -> str:
     kind, options = entry[0], entry[1]
     choices = kind if isinstance(kind, list) else options.get("options")
     if isinstance(choices, list):
-        return ", ".join(f"`{choice}`" for choice in choices[:4]) or "the files found"
+        files = all("." in choice for choice in choices)
+        return "the files found" if files else ", ".join(f"`{choice}`" for choice in choices)
     default = options.get("default")
     if kind in ("INT", "FLOAT"):
         return f"{_number(options['min'])} to {_number(options['max'])}, {_number(default)}"

@@ -119,15 +119,13 @@ class Demonstration:
         workflow = workflows.training(
             CHECKPOINT,
             pictures,
-            name=NAME,
-            initializer_text=self.prompts.initializer_text,
-            kind="subject",
-            num_vectors=1,
-            steps=STEPS,
-            learning_rate=0.02,
-            batch_size=4,
-            seed=SEED,
-            overwrite=True,
+            **{
+                **self.client.defaults("TI_TrainEmbedding"),
+                "name": NAME,
+                "initializer_text": self.prompts.initializer_text,
+                "steps": STEPS,
+                "seed": SEED,
+            },
         )
         say(f"Training embedding:{NAME} ...")
         progress = TrainingProgress(workflows.TRAINER)

@@ -71,6 +71,15 @@ def test_every_node_and_widget_is_what_the_schema_says(path: Path, schema: dict)
             assert [entry["name"] for entry in node["outputs"]] == info["output_name"]
 
 
+def test_training_starts_from_the_defaults(schema: dict) -> None:
+    text = (POSTED / "Train an Embedding.json").read_text(encoding="utf-8")
+    nodes = json.loads(text).values()
+    inputs = next(n["inputs"] for n in nodes if n["class_type"] == "TI_TrainEmbedding")
+    for name, entry in schema["TI_TrainEmbedding"]["input"]["required"].items():
+        if is_widget(entry) and name not in ("name", "initializer_text", "seed"):
+            assert inputs[name] == entry[1]["default"], name
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=named)
 def test_links_join_what_exists(path: Path) -> None:
     page = json.loads(path.read_text(encoding="utf-8"))
