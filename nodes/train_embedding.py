@@ -4,7 +4,7 @@ from comfy_api.latest import io, ui
 
 from ..host.folders import save_folder
 from ..host.provenance import base_model_name
-from ..training.recipe import Recipe, knobs
+from ..training.recipe import Recipe
 from .recipe_inputs import knob_input
 from .training_run import TrainingRequest, TrainingRun
 from .wires import CATEGORY, EmbeddingWire, LossMapWire, OptionsWire
@@ -90,27 +90,11 @@ class TrainEmbedding(io.ComfyNode):
     @classmethod
     def execute(cls, images, options=None, captions=None, **inputs):
         given = {name: values[0] for name, values in inputs.items()}
-        chosen = {name: given.pop(name) for name in KNOBS}
-        result = TrainingRun(
-            TrainingRequest(
-                images=images,
-                captions=captions or (),
-                recipe=Recipe(**chosen).changed(**(options[0] if options else {})),
-                folder=save_folder(),
-                base_model=base_model_name(cls.hidden.prompt, cls.hidden.unique_id, "model"),
-                node_id=cls.hidden.unique_id,
-                **given,
-            )
-        ).execute()
-        shown = ui.PreviewImage(result.previews, cls=cls).as_dict() | report(result)
-        embedding = result.embedding
-        losses = {"loss": result.curve}
-        return io.NodeOutput(embedding, embedding.prompt_text, result.previews, losses, ui=shown)
-
-
-def report(result):
-    """The run's figures for the node and for headless users; every value is a list."""
-    return {"text": [result.text]} | {name: [value] for name, value in result.figures.items()}
-
-
-assert set(KNOBS) <= set(knobs())
+        chosen = {name: given.pop(name) for name in KNOBS} | (options[0] if options else {})
+        given |= {"images": images, "captions": captions or (), "recipe": Recipe(**chosen)}
+        given |= {"folder": save_folder(), "node_id": cls.hidden.unique_id}
+        base_model = base_model_name(cls.hidden.prompt, cls.hidden.unique_id, "model")
+        result = TrainingRun(TrainingRequest(base_model=base_model, **given)).execute()
+        word, losses = result.embedding, {"loss": result.curve}
+        shown = ui.PreviewImage(result.previews, cls=cls).as_dict() | result.report()
+        return io.NodeOutput(word, word.prompt_text, result.previews, losses, ui=shown)

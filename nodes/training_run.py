@@ -69,6 +69,10 @@ class TrainingResult:
         """The figures as lines for a person."""
         return "\n".join(f"{name}: {value}" for name, value in self.figures.items())
 
+    def report(self) -> dict[str, list[Any]]:
+        """The figures for the node and for headless users, in the form ``ui`` needs."""
+        return {"text": [self.text]} | {name: [value] for name, value in self.figures.items()}
+
 
 class TrainingRun:
     """Carries out a :class:`TrainingRequest`.
@@ -91,7 +95,7 @@ class TrainingRun:
         self.size = (int(pictures[0].pixels.shape[1]), int(pictures[0].pixels.shape[0]))
         progress = NodeProgress(self.recipe.steps, request.node_id)
         trainer, finished = self._learn(family, cached, progress)
-        embedding = self._embedding(finished.vectors, finished.step, len(request_sources(pictures)))
+        embedding = self._embedding(finished.vectors, finished.step, trainer.dataset.num_sources)
         path = save(embedding, request.folder, overwrite=request.overwrite)
         shown = self._final_previews(embedding, cached[0])
         if shown is not None:
@@ -138,8 +142,7 @@ class TrainingRun:
             try:
                 return trainer, self._follow(trainer, lent, cached[0], progress)
             except Interrupted:
-                sources = len({picture.source for picture in cached})
-                self._keep(trainer, sources)
+                self._keep(trainer)
                 raise
 
     def _follow(
@@ -155,8 +158,9 @@ class TrainingRun:
                 return event
         raise AssertionError("a run always ends with Finished")
 
-    def _keep(self, trainer: Trainer, sources: int) -> None:
+    def _keep(self, trainer: Trainer) -> None:
         """After Cancel: the best so far goes to the disk."""
+        sources = trainer.dataset.num_sources
         embedding = self._embedding(trainer.best_so_far(), trainer.steps_done, sources)
         picture = None if self.last_preview is None else thumbnail(self.last_preview)
         path = save(
@@ -234,8 +238,3 @@ class TrainingRun:
             "probe_loss_before": round(finished.initial_loss, 6),
             "probe_loss_after": round(finished.best_loss, 6),
         }
-
-
-def request_sources(pictures: Sequence[Picture]) -> set[int]:
-    """The numbers of the pictures given, mirrored twins not counted."""
-    return {picture.source for picture in pictures}

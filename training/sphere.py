@@ -15,7 +15,8 @@ EPSILON = 1e-12
 
 def unit(x: torch.Tensor) -> torch.Tensor:
     """Each row of ``[n, d]`` divided by its length."""
-    return x / x.norm(dim=-1, keepdim=True).clamp_min(EPSILON)
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return x / length.clamp_min(EPSILON)
 
 
 def tangent(g: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
