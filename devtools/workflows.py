@@ -29,13 +29,8 @@ def training(
             "ImageBatch", image1=images, image2=[f"picture{index}", 0]
         )
         images = [f"batch{index}", 0]
-    workflow[TRAINER] = _node(
-        "TI_TrainEmbedding",
-        model=[LOADER, 0],
-        clip=[LOADER, 1],
-        vae=[LOADER, 2],
-        **{"images": images, **inputs},
-    )
+    links = {"model": [LOADER, 0], "clip": [LOADER, 1], "vae": [LOADER, 2], "images": images}
+    workflow[TRAINER] = _node("TI_TrainEmbedding", **{**links, **inputs})
     return workflow
 
 

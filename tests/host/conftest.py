@@ -41,7 +41,7 @@ def train(client, pictures) -> Callable:
     return functools.partial(_train, client, workflows, pictures)
 
 
-def _train(client, workflows, pictures, name, *, watch=None, extra=None, **changes):
+def _train(client, workflows, uploaded, name, *, watch=None, extra=None, **changes):
     inputs = {
         "name": name,
         "initializer_text": "toy",
@@ -54,7 +54,7 @@ def _train(client, workflows, pictures, name, *, watch=None, extra=None, **chang
         "overwrite": False,
     }
     inputs |= changes
-    given = inputs.pop("pictures", pictures)
+    given = inputs.pop("pictures", uploaded)
     workflow = workflows.training(CHECKPOINT, given, extra_inputs=extra, **inputs)
     return client.run(workflow, watch=watch)
 

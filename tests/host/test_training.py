@@ -186,13 +186,13 @@ def test_pictures_of_different_sizes_are_learnt_from(train) -> None:
     assert run.outputs["train"]["steps"] == [3]
 
 
-def test_training_options_change_the_run(train, server) -> None:
-    extra = {
-        "options": {
-            "class_type": "TI_TrainingOptions",
-            "inputs": {"optimizer": "adamw", "learning_rate_schedule": "5e-3:2, 1e-3"},
-        }
-    }
+def options_node(client, **changes) -> dict:
+    inputs = {**client.defaults("TI_TrainingOptions"), **changes}
+    return {"options": {"class_type": "TI_TrainingOptions", "inputs": inputs}}
+
+
+def test_training_options_change_the_run(client, train, server) -> None:
+    extra = options_node(client, optimizer="adamw", learning_rate_schedule="5e-3:2, 1e-3")
     plain = train("plain", steps=4)
     changed = train("changed", steps=4, options=["options", 0], extra=extra)
     assert plain.succeeded and changed.succeeded, plain.error + changed.error
@@ -225,7 +225,7 @@ BAD_INPUTS = {
 
 
 @pytest.mark.parametrize("which", BAD_INPUTS)
-def test_bad_input_is_one_sentence_and_leaves_nothing(server, train, which: str) -> None:
+def test_bad_input_is_one_sentence_and_leaves_nothing(server, client, train, which: str) -> None:
     changes, words = BAD_INPUTS[which]
     changes, extra = dict(changes), {}
     for name in ("clip", "model"):
@@ -237,7 +237,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(server, train, which: str)
         changes["images"] = ["bad", 0]
     if "options" in changes:
         key, value = changes["options"]
-        extra["options"] = {"class_type": "TI_TrainingOptions", "inputs": {key: value}}
+        extra |= options_node(client, **{key: value})
         changes["options"] = ["options", 0]
     before = files_in(server.base.embeddings)
     run = train(changes.pop("name", "never-made"), extra=extra, **changes)
@@ -248,7 +248,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(server, train, which: str)
 
 
 def test_a_failing_run_leaves_the_models_as_they_were(untouched_models, train) -> None:
-    assert train("never-made", name="bad name").ending == "execution_error"
+    assert train("bad name").ending == "execution_error"
     extra = {"bad": {"class_type": "TestPictures", "inputs": {"which": "nan"}}}
     assert train("never-made", images=["bad", 0], extra=extra).ending == "execution_error"
     assert untouched_models()
