@@ -11,8 +11,7 @@ STEPS = 1000
 _BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, STEPS, dtype=torch.float64) ** 2
 ALPHAS = torch.cumprod(1 - _BETAS, dim=0).float()
 # Low noise matters little for what a picture shows: weigh by the noise-to-signal ratio, bounded.
-# With a bound of 8 a word for a place was never learnt: places are decided where noise is highest.
-WEIGHTS = ((1 - ALPHAS) / ALPHAS).clamp(1, 50)
+WEIGHTS = ((1 - ALPHAS) / ALPHAS).clamp(1, 8)
 
 
 def noised(latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
