@@ -15,7 +15,7 @@ EPSILON = 1e-12
 
 def unit(x: torch.Tensor) -> torch.Tensor:
     """Each row of ``[n, d]`` divided by its length."""
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    length: torch.Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return x / length.clamp_min(EPSILON)
 
 

@@ -1,4 +1,4 @@
-"""The shipped narrow networks and their widened checkpoint are one function, in ComfyUI's classes."""
+"""The narrow networks and their widened checkpoint are one function, in ComfyUI's classes."""
 
 from __future__ import annotations
 
