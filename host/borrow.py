@@ -53,7 +53,7 @@ def borrow(model: Any, clip: Any, *, batch_size: int, latent_area: int) -> Itera
     them back for a while, for sampling a preview.
     """
     model, clip = _without_dynamic_memory(model), _without_dynamic_memory(clip)
-    needed = training_memory(model, batch_size, latent_area)
+    needed = training_memory(model, clip, batch_size, latent_area)
     stack: contextlib.ExitStack | None = None
 
     def acquire() -> None:
@@ -97,15 +97,17 @@ def borrow(model: Any, clip: Any, *, batch_size: int, latent_area: int) -> Itera
         management.soft_empty_cache()
 
 
-def training_memory(model: Any, batch_size: int, latent_area: int) -> int:
+def training_memory(model: Any, clip: Any, batch_size: int, latent_area: int) -> int:
     """Bytes a training step needs beside the weights.
 
     What a UNet of SD 1.5's size keeps for the backward pass, measured as 1.9 GB for one latent
-    of 64x64 in half precision, scaled by area and number size, and the text encoder's share.
+    of 64x64 in half precision, scaled by area and number size; what the text encoder keeps for
+    one prompt; and the text encoder's weights in full precision.
     """
     dtype = model.model.get_dtype()
     size = torch.empty((), dtype=dtype).element_size()
-    return int(batch_size * (latent_area * size * BYTES_PER_LATENT_VALUE + BYTES_PER_PROMPT))
+    activations = latent_area * size * BYTES_PER_LATENT_VALUE + BYTES_PER_PROMPT
+    return int(batch_size * activations) + _float32_bytes(clip.patcher.model)
 
 
 def _without_dynamic_memory(owner: Any) -> Any:
@@ -180,10 +182,11 @@ def _normal_tensor(module: torch.nn.Module, tensor: torch.Tensor) -> torch.Tenso
 
 
 def _cast_once(root: torch.nn.Module, device: torch.device) -> contextlib.AbstractContextManager:
-    """On a CPU, full-precision copies of half-precision weights that are computed in float32.
+    """Full-precision copies of the half-precision weights of a text encoder.
 
-    The host would cast them anew in every forward pass, with the same result; a step of a text
-    encoder takes half as long without. Needs memory for the copies, else nothing is done.
+    The host computes it in float32 and would cast its weights anew in every forward pass, with
+    the same result; on a CPU a step takes half as long without. Does nothing where memory for
+    the copies is short.
     """
 
     def cast(module: torch.nn.Module, tensor: torch.Tensor) -> torch.Tensor | None:
@@ -193,10 +196,13 @@ def _cast_once(root: torch.nn.Module, device: torch.device) -> contextlib.Abstra
             return None
         return torch.nn.Parameter(tensor.detach().float(), requires_grad=False)
 
-    size = 4 * sum(parameter.numel() for parameter in root.parameters())
-    if device.type != "cpu" or management.get_free_memory(device) < 2 * size:
+    if management.get_free_memory(device) < 2 * _float32_bytes(root):
         return contextlib.nullcontext()
     return _substituted(root, cast)
+
+
+def _float32_bytes(root: torch.nn.Module) -> int:
+    return 4 * sum(parameter.numel() for parameter in root.parameters())
 
 
 @contextlib.contextmanager

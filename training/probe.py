@@ -93,7 +93,7 @@ class ProbeBank:
             )
             rest = losses.residual(denoised, group.latents, group.sigmas, denoiser.prediction)
             each = losses.penalty(rest, self.loss, self.delta)
-            total += float(each.double().sum())
+            total += float(each.cpu().double().sum())
             count += each.shape[0]
         return total / count
 

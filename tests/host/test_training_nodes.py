@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 
@@ -60,7 +62,9 @@ def test_executed_it_returns_word_text_pictures_and_losses(nodes, tmp_path_facto
     monkeypatch.setattr(folder_paths, "temp_directory", str(folder / "temp"))
     models = loaded_models.load(folder)
     graph = {"9": {"inputs": {"model": ["1", 0]}}, "1": {"inputs": {"ckpt_name": "toy.ckpt"}}}
-    node = nodes[0].PREPARE_CLASS_CLONE({io.Hidden.prompt: graph, io.Hidden.unique_id: "9"})
+    hidden = {io.Hidden.prompt: graph, io.Hidden.unique_id: "9"}
+    newer = "v3_data" in inspect.signature(nodes[0].PREPARE_CLASS_CLONE).parameters
+    node = nodes[0].PREPARE_CLASS_CLONE({"hidden_inputs": hidden} if newer else hidden)
     images = loaded_models.pictures(3)
     scalars = {
         "name": "word", "initializer_text": "star", "kind": "style", "num_vectors": 1, "steps": 2,
