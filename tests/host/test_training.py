@@ -169,11 +169,11 @@ def test_core_draws_the_loss(client, pictures) -> None:
 def test_the_same_seed_gives_the_same_bytes(server, client, train) -> None:
     files = []
     for _ in range(2):
+        client.post("/free", {"unload_models": True, "free_memory": True})
+        time.sleep(1.5)  # the server empties its caches when it next looks at its queue
         run = train("seeded", steps=6, overwrite=True)
         assert run.succeeded, run.error
         files.append((server.base.embeddings / "seeded.safetensors").read_bytes())
-        client.post("/free", {"unload_models": False, "free_memory": True})
-        time.sleep(1.5)  # the server empties its caches when it next looks at its queue
     assert files[0] == files[1]
     run = train("seeded", steps=6, overwrite=True, seed=4)
     assert (server.base.embeddings / "seeded.safetensors").read_bytes() != files[0]
