@@ -24,7 +24,9 @@ def loaded(comfyui_path: Path, weights: dict[str, torch.Tensor]):
     import comfy.sd
 
     checkpoint = expand.full_checkpoint(weights, amputated=False)
-    return comfy.sd.load_state_dict_guess_config(checkpoint, output_vae=True, output_clip=True)
+    return comfy.sd.load_state_dict_guess_config(
+        checkpoint, output_vae=True, output_clip=True, te_model_options={"dtype": torch.float32}
+    )
 
 
 def part(weights: dict[str, torch.Tensor], network: torch.nn.Module, prefix: str):

@@ -224,10 +224,10 @@ def test_segments_are_in_order_and_inside_the_text(text: str) -> None:
 
 
 def literal(text: str) -> str:
-    """The text without references, spaces, and the brackets that a bare weight gets."""
+    """The text with a mark for each reference, without spaces and a bare weight's brackets."""
     kept, position = "", 0
     for one in find(text, lookup):
-        kept += text[position : one.start]
+        kept += text[position : one.start] + "@"
         position = one.end
     kept += text[position:]
     return re.sub(r"\s|:\s*\d*\.?\d*(?=\))|(?<!\\)[()]", "", kept)
