@@ -1,7 +1,7 @@
 """The textual-inversion loop that diffusers documents, written from its description.
 
 The whole token table is a parameter of AdamW (weight decay 0.01), every row but the new ones is
-written back after each step, one frozen template is drawn for every picture, timesteps are uniform,
+written back after each step, a template is drawn for every picture, timesteps are uniform,
 and every picture goes through the VAE again in every step.
 """
 
