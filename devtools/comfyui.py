@@ -9,6 +9,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import accelerator
 from .cache import Cache
 from .console import DevError, Step
 from .environment import comfyui_python, pip_python
@@ -30,13 +31,12 @@ class ComfyUI:
     python: Path
 
     def has_accelerator(self) -> bool:
-        code = (
-            "import torch; x = getattr(torch, 'xpu', None);"
-            "print(torch.cuda.is_available() or torch.backends.mps.is_available()"
-            " or (x is not None and x.is_available()))"
-        )
+        if self.python == Path(sys.executable):
+            return accelerator.present()
+        code = f"from {accelerator.__name__} import present; print(present())"
+        root = Path(__file__).resolve().parents[1]
         result = subprocess.run(
-            [str(self.python), "-c", code], capture_output=True, text=True, check=False
+            [str(self.python), "-c", code], cwd=root, capture_output=True, text=True, check=False
         )
         return result.stdout.strip().endswith("True")
 

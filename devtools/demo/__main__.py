@@ -8,12 +8,15 @@ import signal
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..cache import Cache
 from ..comfyui import ComfyUI
 from ..console import DevError, Step, say
 from ..server import BaseDirectory, Server, link_or_copy
-from .driver import CHECKPOINT, NAME, Demonstration
+
+if TYPE_CHECKING:
+    from .driver import Demonstration
 
 
 def main() -> int:
@@ -21,15 +24,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     out = _new_folder(options.out, options.into)
     comfyui = ComfyUI(options.comfyui, Path(sys.executable))
+    say(f"The results go to {out}")
     with Cache(options.cache).private_folder("demo") as folder:
         base = BaseDirectory(folder).prepare()
-        link_or_copy(options.checkpoint, base.checkpoints / CHECKPOINT)
         server = Server(comfyui, base, cpu=options.cpu or not comfyui.has_accelerator())
         try:
-            with Step("Starting ComfyUI"):
-                server.start()
-                server.wait_until_ready()
-            report = Demonstration(server, out).run()
+            report = _started(server, options.checkpoint, out).run()
         except DevError as error:
             print(f"dev.py: {error}\nComfyUI's log: {out / 'comfyui.log'}", file=sys.stderr)
             return 1
@@ -44,6 +44,17 @@ def main() -> int:
     return 0
 
 
+def _started(server: Server, checkpoint: Path, out: Path) -> Demonstration:
+    """Start ComfyUI and, while it boots, import what the demonstration needs."""
+    with Step("Starting ComfyUI"):
+        server.start()
+        from .driver import CHECKPOINT, Demonstration
+
+        link_or_copy(checkpoint, server.base.checkpoints / CHECKPOINT)
+        server.wait_until_ready()
+    return Demonstration(server, out)
+
+
 def _print(report: dict, out: Path) -> None:
     score = report["score"]
     say(
@@ -51,7 +62,7 @@ def _print(report: dict, out: Path) -> None:
         f"the best possible words score {score['oracle']:.2f}), "
         f"{report['share_of_oracle']:.0%} of the best."
     )
-    say(f"The embedding:     {out / (NAME + '.safetensors')}")
+    say(f"The embedding:     {out / report['file']}")
     say(f"Before and after:  {out / 'before_and_after.png'}")
     say(f"Every picture:     {out / 'pictures'}")
     say(f"The report:        {out / 'report.json'}")

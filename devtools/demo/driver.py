@@ -57,6 +57,7 @@ class Demonstration:
         after = self._sample("with the learnt word", self.prompts.template, reference)
         moved = self._sample("on another background", self.prompts.new_template, reference)
         report = {
+            "file": f"{NAME}.safetensors",
             "concept": self.prompts.oracle,
             "initializer_text": word,
             "score": {
