@@ -10,6 +10,7 @@ import comfy.model_management as management
 import torch
 
 from ..training.dataset import CachedPicture
+from ..training.masks import latent_mask
 from ..training.pictures import Picture, PictureError
 from .families import UnsupportedModelError
 
@@ -58,7 +59,18 @@ def _cached(vae: Any, scale: Any, picture: Picture) -> CachedPicture:
             "ComfyUI with --fp32-vae or use another VAE."
         )
     spread = None if std is None else (scale(mean + std) - scaled)[0].float().cpu()
-    return CachedPicture(scaled[0].float().cpu(), spread, picture.source, picture.caption)
+    return CachedPicture(
+        scaled[0].float().cpu(),
+        spread,
+        picture.source,
+        picture.caption,
+        mask=None if picture.mask is None else latent_mask(picture.mask, scaled.shape[-2:]),
+        flipped=picture.flipped,
+        concept=picture.concept,
+        good=picture.good,
+        original=picture.original,
+        crop=picture.crop,
+    )
 
 
 @contextlib.contextmanager

@@ -27,8 +27,9 @@ from ..training.events import Finished, Previewed
 from ..training.initial import check_initializer, initial_vectors
 from ..training.pictures import Picture, prepare
 from ..training.recipe import Recipe
+from ..training.sentences import Sentences
 from ..training.templates import preview_prompts
-from ..training.trainer import Trainer, tokenize_prompts
+from ..training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -118,11 +119,14 @@ class TrainingRun:
         check_target(request.name, request.folder, overwrite=request.overwrite)
         family = identify(request.model, request.clip)
         pictures = prepare(
-            request.images, request.captions, resolution=recipe.resolution, flip=recipe.flip
+            request.images,
+            request.captions,
+            resolution=recipe.resolution,
+            flip=recipe.flip != "off",
         )
         encoder = ClipTextEncoder(request.clip, family.encoder_keys[0])
         check_initializer(encoder.token_vectors(request.initializer_text), request.initializer_text)
-        tokenize_prompts(recipe, encoder, [picture.caption for picture in pictures])
+        Sentences(recipe, encoder).check(pictures)
         return family, pictures
 
     def _learn(

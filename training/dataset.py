@@ -11,16 +11,25 @@ import torch
 
 @dataclasses.dataclass(frozen=True)
 class CachedPicture:
-    """A picture's latent moments ``[C, h, w]`` in the model's latent space, and its captions.
+    """A picture's latent moments ``[C, h, w]`` in the model's latent space, and its caption.
 
     ``std`` is None where the autoencoder is deterministic. ``source`` numbers the picture, so
-    that a mirrored twin is known as the same one.
+    that a mirrored twin is known as the same one. ``mask`` ``[h, w]`` weighs the loss, with a
+    mean of 1. ``concept`` numbers the word it shows where several are learnt together. ``good``
+    marks the pictures a negative word should not explain. ``original`` is the given picture's
+    (height, width) in pixels, ``crop`` the (top, left) of what was cut out of it after scaling.
     """
 
     mean: torch.Tensor
     std: torch.Tensor | None
     source: int
     caption: str | None = None
+    mask: torch.Tensor | None = None
+    flipped: bool = False
+    concept: int = 0
+    good: bool = False
+    original: tuple[int, int] = (0, 0)
+    crop: tuple[int, int] = (0, 0)
 
     def sample(self, generator: torch.Generator) -> torch.Tensor:
         """A latent drawn from the moments: mean + std * noise."""
@@ -44,6 +53,7 @@ class Dataset:
         shapes: dict[tuple[int, ...], list[int]] = {}
         for index, picture in enumerate(self.pictures):
             shapes.setdefault(tuple(picture.mean.shape), []).append(index)
+        self.shapes = tuple(shapes)
         self.buckets = tuple(tuple(members) for members in shapes.values())
         self.queues: list[list[int]] = [[] for _ in self.buckets]
 
@@ -52,9 +62,14 @@ class Dataset:
         """How many pictures were given, mirrored twins not counted."""
         return len({picture.source for picture in self.pictures})
 
-    def draw(self, count: int, generator: torch.Generator) -> list[CachedPicture]:
-        """``count`` pictures of one bucket, all different while the bucket is large enough."""
-        bucket = self._choose_bucket(generator)
+    def draw(
+        self, count: int, generator: torch.Generator, shape: tuple[int, ...] | None = None
+    ) -> list[CachedPicture]:
+        """``count`` pictures of one bucket, all different while the bucket is large enough.
+
+        ``shape`` asks for the bucket of that latent shape instead of a drawn one.
+        """
+        bucket = self._choose_bucket(generator) if shape is None else self.shapes.index(shape)
         queue = self.queues[bucket]
         while len(queue) < count:
             members = self.buckets[bucket]

@@ -18,8 +18,10 @@ def residual(
     return (denoised.float() - latents) * scale
 
 
-def penalty(residual: torch.Tensor, kind: str, delta: float) -> torch.Tensor:
-    """The mean penalty of each sample ``[B]``.
+def penalty(
+    residual: torch.Tensor, kind: str, delta: float, masks: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The mean penalty of each sample ``[B]``, weighted by ``masks`` ``[B, 1, h, w]`` if given.
 
     'l2' is r^2; 'huber' the pseudo-Huber 2 delta (sqrt(r^2 + delta^2) - delta), which is r^2
     near zero and straight far beyond delta.
@@ -29,4 +31,19 @@ def penalty(residual: torch.Tensor, kind: str, delta: float) -> torch.Tensor:
         value = 2 * delta * square / ((square + delta * delta).sqrt() + delta)
     else:
         value = residual.square()
+    if masks is not None:
+        value = value * masks
     return value.flatten(1).mean(dim=1)
+
+
+def min_snr(sigmas: torch.Tensor, gamma: float, prediction: str) -> torch.Tensor:
+    """Min-SNR weights ``[B]`` (arXiv 2303.09556), which quieten the least noisy timesteps.
+
+    min(SNR, gamma) / SNR for a loss on noise, min(SNR, gamma) / (SNR + 1) on velocity, with
+    SNR = 1 / sigma^2; for flows SNR = ((1 - sigma) / sigma)^2, weighted as noise.
+    """
+    if prediction == "flow":
+        snr = ((1 - sigmas) / sigmas).square().clamp_min(1e-8)
+        return snr.clamp(max=gamma) / snr
+    snr = sigmas.square().reciprocal()
+    return snr.clamp(max=gamma) / (snr + 1 if prediction == "v" else snr)

@@ -20,11 +20,20 @@ class PictureError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A prepared picture ``[H, W, 3]`` in 0..1, float32, with the number of its original."""
+    """A prepared picture ``[H, W, 3]`` in 0..1, float32, with the number of its original.
+
+    The other fields are those of :class:`~.dataset.CachedPicture`; ``mask`` is ``[H, W]`` here.
+    """
 
     pixels: torch.Tensor
     source: int
     caption: str | None = None
+    mask: torch.Tensor | None = None
+    flipped: bool = False
+    concept: int = 0
+    good: bool = False
+    original: tuple[int, int] = (0, 0)
+    crop: tuple[int, int] = (0, 0)
 
 
 def prepare(

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from . import losses
+from .batches import stacked_masks
 from .dataset import CachedPicture, Dataset
+from .objective import Objective
 from .prompts import PromptTokens
 from .protocols import Denoiser, TextContext, TextEncoder
 from .timesteps import draw
@@ -20,24 +21,33 @@ from .timesteps import draw
 
 @dataclasses.dataclass(frozen=True)
 class ProbeGroup:
-    """Probes of one latent shape: everything of a batch, frozen."""
+    """Probes of one latent shape: everything of a batch, frozen.
+
+    In a contrast the second half are the good pictures, as in a batch.
+    """
 
     latents: torch.Tensor
     noise: torch.Tensor
     sigmas: torch.Tensor
     prompts: tuple[int, ...]
+    masks: torch.Tensor | None = None
 
 
 class ProbeBank:
     """``size`` frozen probes over all pictures and the quantiles of the timestep density."""
 
     def __init__(
-        self, groups: Sequence[ProbeGroup], prompts: Sequence[PromptTokens], loss: str, delta: float
+        self,
+        groups: Sequence[ProbeGroup],
+        prompts: Sequence[PromptTokens],
+        objective: Objective,
+        empty: PromptTokens | None = None,
     ) -> None:
         self.groups = tuple(groups)
         self.prompts = tuple(prompts)
-        self.loss = loss
-        self.delta = delta
+        self.objective = objective
+        self.empty = empty
+        self._empty_losses: list[torch.Tensor] | None = None
 
     @classmethod
     def build(
@@ -48,11 +58,16 @@ class ProbeBank:
         denoiser: Denoiser,
         *,
         size: int,
-        loss: str,
-        delta: float,
+        objective: Objective,
         generator: torch.Generator,
+        good: Dataset | None = None,
+        empty: PromptTokens | None = None,
     ) -> ProbeBank:
-        """Draw the bank once: pictures in turn, timesteps at the middles of equal shares."""
+        """Draw the bank once: pictures in turn, timesteps at the middles of equal shares.
+
+        With ``good`` pictures the bank measures the contrast, with ``empty`` as the prompt of no
+        words.
+        """
         timesteps = draw(probabilities, size, None)
         timesteps = timesteps[torch.randperm(size, generator=generator)]
         noise_levels = denoiser.sigmas.cpu()[timesteps]
@@ -62,17 +77,27 @@ class ProbeBank:
             shapes.setdefault(tuple(picture.mean.shape), []).append(index)
         groups = []
         for members in shapes.values():
-            latents = torch.stack([chosen[index].mean for index in members])
+            pictures = [chosen[index] for index in members]
+            latents = torch.stack([each.mean for each in pictures])
             noise = torch.randn(latents.shape, generator=generator)
+            sigmas = noise_levels[members]
+            places = tuple(index % len(prompts) for index in members)
+            if good is not None:
+                others = good.draw(len(members), generator, shape=tuple(latents.shape[1:]))
+                latents = torch.cat([latents, torch.stack([each.mean for each in others])])
+                noise, sigmas, places = noise.repeat(2, 1, 1, 1), sigmas.repeat(2), places * 2
+                pictures += others
+            masks = stacked_masks(pictures)
             groups.append(
                 ProbeGroup(
                     latents.to(denoiser.device),
                     noise.to(denoiser.device),
-                    noise_levels[members].to(denoiser.device),
-                    tuple(index % len(prompts) for index in members),
+                    sigmas.to(denoiser.device),
+                    places,
+                    None if masks is None else masks.to(denoiser.device),
                 )
             )
-        return cls(groups, prompts, loss, delta)
+        return cls(groups, prompts, objective, None if good is None else empty)
 
     @torch.no_grad()
     def measure(
@@ -82,20 +107,38 @@ class ProbeBank:
         vectors: Mapping[str, torch.Tensor],
     ) -> float:
         """The bank's mean loss with these vectors; the same vectors give the same number."""
-        text = encoder.encode(self.prompts, vectors)
+        if self.empty is not None and self._empty_losses is None:
+            self._empty_losses = self._losses(encoder, denoiser, vectors, [self.empty])
+        each = self._losses(encoder, denoiser, vectors, self.prompts)
         total, count = 0.0, 0
+        for index, found in enumerate(each):
+            if self._empty_losses is not None:
+                found = self.objective.reduce(found, self._empty_losses[index]).view(1)
+                found = found.expand(len(self.groups[index].prompts))
+            total += float(found.cpu().double().sum())
+            count += found.shape[0]
+        return total / count
+
+    def _losses(
+        self,
+        encoder: TextEncoder,
+        denoiser: Denoiser,
+        vectors: Mapping[str, torch.Tensor],
+        prompts: Sequence[PromptTokens],
+    ) -> list[torch.Tensor]:
+        """The loss of every probe under these prompts, group by group."""
+        text = encoder.encode(prompts, vectors)
+        found = []
         for group in self.groups:
-            rows = torch.tensor(group.prompts, device=text.context.device)
+            places = [place % len(prompts) for place in group.prompts]
+            rows = torch.tensor(places, device=text.context.device)
             pooled = None if text.pooled is None else text.pooled[rows]
             noisy = denoiser.add_noise(group.latents, group.noise, group.sigmas)
             denoised = denoiser.denoise(
                 noisy, group.sigmas, TextContext(text.context[rows], pooled)
             )
-            rest = losses.residual(denoised, group.latents, group.sigmas, denoiser.prediction)
-            each = losses.penalty(rest, self.loss, self.delta)
-            total += float(each.cpu().double().sum())
-            count += each.shape[0]
-        return total / count
+            found.append(self.objective.losses(denoised, group.latents, group.sigmas, group.masks))
+        return found
 
 
 def _picture(dataset: Dataset, index: int) -> CachedPicture:

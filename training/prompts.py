@@ -81,9 +81,18 @@ def check_survival(prompt: str, tokens: PromptTokens, num_vectors: int) -> None:
             )
 
 
-def caption_prompt(caption: str) -> str:
-    """A caption as a prompt: the placeholder goes in front where the caption has none."""
-    text = " ".join(caption.split())
-    if PLACEHOLDER in text:
-        return text
-    return f"{PLACEHOLDER}, {text}" if text else PLACEHOLDER
+def renumbered(row: TokenRow, concepts: Sequence[int], num_vectors: int) -> TokenRow:
+    """The row whose j-th run of ``num_vectors`` slots belongs to concept ``concepts[j]``.
+
+    Concept i owns the vectors ``i num_vectors .. (i + 1) num_vectors``.
+    """
+    items: list[TokenItem] = []
+    passed = 0
+    for item in row.items:
+        if isinstance(item, Slot):
+            concept = concepts[passed // num_vectors]
+            items.append(Slot(concept * num_vectors + item.index))
+            passed += 1
+        else:
+            items.append(item)
+    return TokenRow(tuple(items))

@@ -3,58 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
+from .knobs import Knob, RecipeError, check, knob
 from .schedules import parse_schedule
 
-
-class RecipeError(ValueError):
-    """A knob holds a value no run could use; the message names the knob and the remedy."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Knob:
-    """What a person should know about one field of :class:`Recipe`."""
-
-    prose: str
-    group: str = "basic"
-    minimum: float | None = None
-    maximum: float | None = None
-    step: float | None = None
-    choices: tuple[str, ...] = ()
-
-
-def _knob(default: Any, prose: str, **limits: Any) -> Any:
-    return dataclasses.field(default=default, metadata={"knob": Knob(prose, **limits)})
+__all__ = ["Knob", "Recipe", "RecipeError", "default", "knobs"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """Every knob of a run; raises RecipeError at once for a value out of its range."""
 
-    kind: str = _knob(
+    kind: str = knob(
         "subject",
-        "What the pictures show: a subject (thing, person), a style, or bad pictures for a "
-        "negative prompt. It chooses the sentences the word is learnt in.",
-        choices=("subject", "style", "negative"),
+        "What the pictures show: a subject, a style, bad pictures for a negative prompt, or a "
+        "person. It chooses the sentences the word is learnt in.",
+        choices=("subject", "style", "negative", "person"),
     )
-    num_vectors: int = _knob(
+    num_vectors: int = knob(
         1,
         "How many vectors the word takes in a prompt, of the 75 a prompt holds. One edits best; "
         "2 to 8 catch more detail and follow the rest of the prompt less.",
         minimum=1,
         maximum=75,
     )
-    steps: int = _knob(
+    steps: int = knob(
         400,
         "The most steps to train. The run stops earlier when the probe bank no longer improves; "
         "200 to 600 are enough for nearly every concept.",
         minimum=1,
         maximum=100_000,
     )
-    learning_rate: float = _knob(
+    learning_rate: float = knob(
         0.05,
         "How far a step turns a vector at most, in radians (0.01 to 0.1; higher learns in fewer "
         "steps, lower stays nearer to known words). With optimizer adamw it is AdamW's own rate, "
@@ -63,32 +45,32 @@ class Recipe:
         maximum=1.0,
         step=0.001,
     )
-    batch_size: int = _knob(
+    batch_size: int = knob(
         4,
         "Pictures a step. Small batches learn more per picture seen; more than 8 only costs time.",
         minimum=1,
         maximum=64,
     )
-    seed: int = _knob(
+    seed: int = knob(
         0,
         "The same seed, pictures and settings give the same file on the same machine.",
         minimum=0,
         maximum=2**53 - 1,
     )
-    optimizer: str = _knob(
+    optimizer: str = knob(
         "sphere",
         "sphere turns each vector at the norm of real words, so it can't drown the rest of the "
         "prompt. adamw lets the norm grow, as older trainers do; use it for old recipes.",
         group="optimizer",
         choices=("sphere", "adamw"),
     )
-    learning_rate_schedule: str = _knob(
+    learning_rate_schedule: str = knob(
         "",
         "Empty: warm-up, then a cosine down to a tenth. Or steps written out, as in "
         "'5e-3:100, 1e-3:1000, 5e-4': 5e-3 until step 100, 1e-3 until step 1000, then 5e-4.",
         group="optimizer",
     )
-    warmup_steps: int = _knob(
+    warmup_steps: int = knob(
         10,
         "Steps over which the learning rate rises from nothing, while the optimizer learns how "
         "large gradients are.",
@@ -96,7 +78,7 @@ class Recipe:
         minimum=0,
         maximum=10_000,
     )
-    final_rate: float = _knob(
+    final_rate: float = knob(
         0.1,
         "The learning rate at the last step, as a share of the highest.",
         group="optimizer",
@@ -104,7 +86,7 @@ class Recipe:
         maximum=1.0,
         step=0.01,
     )
-    momentum: float = _knob(
+    momentum: float = knob(
         0.9,
         "How much of the last direction a step keeps (0 to 0.99). Higher averages over more "
         "pictures and noise.",
@@ -113,7 +95,7 @@ class Recipe:
         maximum=0.999,
         step=0.01,
     )
-    gradient_averaging: float = _knob(
+    gradient_averaging: float = knob(
         0.99,
         "How slowly the estimate of the gradient's size follows the latest one (0 to 0.9999).",
         group="optimizer",
@@ -121,7 +103,7 @@ class Recipe:
         maximum=0.9999,
         step=0.001,
     )
-    weight_decay: float = _knob(
+    weight_decay: float = knob(
         0.0,
         "AdamW's pull of the vectors toward zero; only with optimizer adamw.",
         group="optimizer",
@@ -129,7 +111,7 @@ class Recipe:
         maximum=1.0,
         step=0.01,
     )
-    prior: float = _knob(
+    prior: float = knob(
         0.0,
         "Pull toward the initializer text's direction, as a share of the usual gradient; it "
         "matters where the pictures say little. 0 turns it off; 0.02 keeps the word closer to its "
@@ -139,7 +121,7 @@ class Recipe:
         maximum=1.0,
         step=0.005,
     )
-    spread: float = _knob(
+    spread: float = knob(
         0.05,
         "With several vectors started from fewer words: how far, in radians, copies are turned "
         "apart so that they can learn different things.",
@@ -148,7 +130,7 @@ class Recipe:
         maximum=1.5,
         step=0.01,
     )
-    averaging: float = _knob(
+    averaging: float = knob(
         0.2,
         "The saved vector is an average over about this share of the latest steps, which removes "
         "what is left of the noise. 0 saves the last step's vector.",
@@ -157,14 +139,14 @@ class Recipe:
         maximum=0.9,
         step=0.05,
     )
-    timestep_density: str = _knob(
+    timestep_density: str = knob(
         "high_noise",
         "high_noise draws timesteps in proportion to max logSNR - logSNR(t): shape and colour "
         "are decided there. uniform draws all alike.",
         group="noise",
         choices=("high_noise", "uniform"),
     )
-    timestep_from: float = _knob(
+    timestep_from: float = knob(
         0.05,
         "The lowest timestep drawn, as a share of the schedule (0 is a clean picture).",
         group="noise",
@@ -172,7 +154,7 @@ class Recipe:
         maximum=1.0,
         step=0.01,
     )
-    timestep_to: float = _knob(
+    timestep_to: float = knob(
         0.95,
         "The highest timestep drawn, as a share of the schedule (1 is pure noise).",
         group="noise",
@@ -180,13 +162,31 @@ class Recipe:
         maximum=1.0,
         step=0.01,
     )
-    loss: str = _knob(
+    noise_offset: float = knob(
+        0.0,
+        "A shift of the noise, drawn for each picture and channel, which teaches very dark and "
+        "very bright pictures. 0.05 to 0.1 where they matter, else 0.",
+        group="noise",
+        minimum=0.0,
+        maximum=1.0,
+        step=0.01,
+    )
+    min_snr_gamma: float = knob(
+        0.0,
+        "Quietens timesteps of little noise: their loss is weighed by min(SNR, gamma) / SNR. "
+        "0 is off; 5 is usual with uniform timesteps, high_noise hardly needs it.",
+        group="noise",
+        minimum=0.0,
+        maximum=100.0,
+        step=0.5,
+    )
+    loss: str = knob(
         "l2",
         "l2 is the loss diffusion models are trained with; huber weighs outliers less.",
         group="noise",
         choices=("l2", "huber"),
     )
-    huber_delta: float = _knob(
+    huber_delta: float = knob(
         0.1,
         "Where huber turns from square to straight, in units of the noise.",
         group="noise",
@@ -194,7 +194,7 @@ class Recipe:
         maximum=10.0,
         step=0.01,
     )
-    prompts_per_step: int = _knob(
+    prompts_per_step: int = knob(
         0,
         "Different sentences a step. 0 chooses: one for every picture of the batch, or two on a "
         "CPU, where encoding them is what takes longest.",
@@ -202,7 +202,39 @@ class Recipe:
         minimum=0,
         maximum=64,
     )
-    resolution: int = _knob(
+    bare_share: float = knob(
+        0.0,
+        "How often the prompt is the word alone, as a share of the draws. 0.1 helps captions "
+        "that say much; templates hold the bare word already.",
+        group="prompts",
+        minimum=0.0,
+        maximum=1.0,
+        step=0.05,
+    )
+    tag_shuffle: bool = knob(
+        False,
+        "Put the comma-separated tags of a caption in another order every time, so that their "
+        "order isn't learnt.",
+        group="prompts",
+    )
+    tag_dropout: float = knob(
+        0.0,
+        "The chance that a tag of a caption is left out of a step. Left-out tags move their "
+        "meaning into the word; 0 keeps all.",
+        group="prompts",
+        minimum=0.0,
+        maximum=0.95,
+        step=0.05,
+    )
+    tags_kept: int = knob(
+        1,
+        "This many tags at the start of a caption are neither moved nor left out. The tag with "
+        "the word in it never is.",
+        group="prompts",
+        minimum=0,
+        maximum=75,
+    )
+    resolution: int = knob(
         512,
         "Pictures are scaled and cropped to about this many pixels squared, keeping their aspect. "
         "Pictures that all have one size no larger than this are used as they are.",
@@ -210,39 +242,65 @@ class Recipe:
         minimum=64,
         maximum=2048,
     )
-    flip: bool = _knob(
-        False,
-        "Also learn from mirrored pictures. Leave it off where left and right matter: faces, "
-        "text, positions.",
+    flip: str = knob(
+        "off",
+        "Also learn from mirrored pictures: off where left and right matter (faces, text, "
+        "positions), on, or auto: on unless the model finds the mirrored ones harder.",
         group="pictures",
+        choices=("off", "on", "auto"),
     )
-    probe_every: int = _knob(
+    mask_background: float = knob(
+        0.1,
+        "With masks: how much what lies outside counts, compared with inside. 0 leaves it out "
+        "altogether, 1 is as without masks.",
+        group="pictures",
+        minimum=0.0,
+        maximum=1.0,
+        step=0.05,
+    )
+    contrast: float = knob(
+        100.0,
+        "With good pictures beside the bad ones of a negative word: how sharply the two are told "
+        "apart. Higher looks only at pictures not told apart yet.",
+        group="pictures",
+        minimum=0.1,
+        maximum=100_000.0,
+        step=1.0,
+    )
+    probe_every: int = knob(
         10,
         "Steps between two measurements on the probe bank, which chooses the vector that is saved.",
         group="probe",
         minimum=1,
         maximum=10_000,
     )
-    probe_size: int = _knob(
+    probe_size: int = knob(
         8,
         "Fixed (picture, noise, timestep, prompt) sets in the probe bank.",
         group="probe",
         minimum=1,
         maximum=256,
     )
-    early_stop: bool = _knob(
+    keep: str = knob(
+        "best",
+        "Which vectors are saved: the best on the probe bank, or those of the last step, as other "
+        "trainers do.",
+        group="probe",
+        choices=("best", "last"),
+    )
+    early_stop: bool = knob(
         True,
         "Stop when the probe bank has stopped improving.",
         group="probe",
     )
-    early_stop_after: int = _knob(
+    early_stop_after: int = knob(
         200,
         "Steps that are always trained before an early stop is considered.",
         group="probe",
         minimum=1,
         maximum=100_000,
     )
-    preview_every: int = _knob(
+    preview_every: int = knob(
         100,
         "Steps between two preview pictures on the node; 0 makes none until the end.",
         group="previews",
@@ -251,8 +309,8 @@ class Recipe:
     )
 
     def __post_init__(self) -> None:
-        for name, knob in knobs().items():
-            _check(name, getattr(self, name), knob)
+        for name, limits in knobs().items():
+            check(name, getattr(self, name), default(name), limits)
         if self.timestep_from >= self.timestep_to:
             raise RecipeError(
                 f"timestep_from ({self.timestep_from:g}) must be below timestep_to "
@@ -289,21 +347,3 @@ def knobs() -> Mapping[str, Knob]:
 def default(name: str) -> Any:
     """The default of one knob."""
     return {field.name: field.default for field in dataclasses.fields(Recipe)}[name]
-
-
-def _check(name: str, value: Any, knob: Knob) -> None:
-    if knob.choices:
-        if value not in knob.choices:
-            raise RecipeError(f"{name} is {value!r}; choose one of {', '.join(knob.choices)}.")
-        return
-    expected = type(default(name))
-    if expected is float and type(value) is int:
-        return _check(name, float(value), knob)
-    if type(value) is not expected:
-        raise RecipeError(f"{name} must be a {expected.__name__}, got {value!r}.")
-    if knob.minimum is None or knob.maximum is None:
-        return
-    if not math.isfinite(value) or not knob.minimum <= value <= knob.maximum:
-        raise RecipeError(
-            f"{name} is {value:g}; it must lie between {knob.minimum:g} and {knob.maximum:g}."
-        )

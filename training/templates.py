@@ -31,6 +31,31 @@ SUBJECT = (
     "a portrait of {}",
 )
 
+PERSON = (
+    "{}",
+    "a photo of {}",
+    "a portrait of {}",
+    "a picture of {}",
+    "a close portrait of {}",
+    "a photo of the face of {}",
+    "{} looking at the camera",
+    "{} looking to one side",
+    "{} outdoors",
+    "{} indoors",
+    "a photo of {} standing",
+    "a photo of {} sitting",
+    "a snapshot of {}",
+    "a candid photo of {}",
+    "an ordinary photo of {}",
+    "a bright photo of {}",
+    "a photo of {} in dim light",
+    "{} seen from nearby",
+    "{} seen from a distance",
+    "a photo of {}, upper body",
+    "this is {}",
+    "the picture shows {}",
+)
+
 STYLE = (
     "{}",
     "a picture in the style of {}",
@@ -62,11 +87,11 @@ NEGATIVE = (
     "an example of {}",
 )
 
-_BY_KIND = {"subject": SUBJECT, "style": STYLE, "negative": NEGATIVE}
+_BY_KIND = {"subject": SUBJECT, "style": STYLE, "negative": NEGATIVE, "person": PERSON}
 
 
 def templates(kind: str) -> tuple[str, ...]:
-    """The templates of a kind: 'subject', 'style' or 'negative'."""
+    """The templates of a kind: 'subject', 'style', 'negative' or 'person'."""
     return _BY_KIND[kind]
 
 

@@ -8,19 +8,20 @@ from typing import Any, Protocol
 
 import torch
 
-from . import losses, prompts, schedules, timesteps
+from . import schedules
 from .adamw import AdamW
-from .dataset import CachedPicture, Dataset
+from .batches import Batch, BatchSource
+from .dataset import Dataset
+from .difficulty import Difficulties
 from .events import Event, Finished, Previewed, Probed, Snapshotted, Stepped
+from .objective import Objective
 from .plateau import has_plateaued
 from .probe import ProbeBank
-from .prompts import PromptTokens
 from .protocols import Denoiser, TextContext, TextEncoder
 from .recipe import Recipe
+from .sentences import Sentences
 from .sphere import SphereOptimizer
-from .templates import templates
 
-PROBE_PROMPTS = 2
 CPU_PROMPTS = 2
 LOSS_READOUT_EVERY = 5
 LONGEST_RUN_OF_BAD_STEPS = 20
@@ -48,7 +49,9 @@ class Trainer:
     """A resumable run; iterate over :meth:`run` and it trains.
 
     Only the ``[n, d]`` vectors of ``initial`` are ever differentiated. Every draw comes from
-    the run's own generators, so a seed decides the result.
+    the run's own generators, so a seed decides the result. With the names of several concepts in
+    ``words`` their vectors are learnt together, one concept's after another's in ``initial``.
+    With ``good`` pictures the word is to explain those of ``dataset`` and not these.
     """
 
     def __init__(
@@ -58,6 +61,9 @@ class Trainer:
         denoiser: Denoiser,
         dataset: Dataset,
         initial: Mapping[str, torch.Tensor],
+        *,
+        words: Sequence[str] = (),
+        good: Dataset | None = None,
     ) -> None:
         self.recipe = recipe
         self.encoder = encoder
@@ -65,25 +71,35 @@ class Trainer:
         self.dataset = dataset
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.rate = _schedule(recipe)
-        self.sigmas = denoiser.sigmas.cpu()
-        self.probabilities = timesteps.density(
-            self.sigmas, recipe.timestep_density, recipe.timestep_from, recipe.timestep_to
+        self.sentences = Sentences(recipe, encoder, words)
+        self.objective = Objective(recipe, denoiser.prediction)
+        self.source = BatchSource(
+            recipe,
+            dataset,
+            self.sentences,
+            denoiser.sigmas.cpu(),
+            _prompts_per_step(recipe, denoiser),
+            good,
         )
-        self.prompts = tokenize_prompts(
-            recipe, encoder, [each.caption for each in dataset.pictures]
-        )
+        self.empty = encoder.tokenize("", 0) if good is not None else None
         self.optimizers = {
             key: _optimizer(recipe, encoder, key, vectors) for key, vectors in initial.items()
         }
         self.bank = ProbeBank.build(
             dataset,
-            _probe_prompts(self.prompts),
-            self.probabilities,
+            self.sentences.probes(dataset.pictures),
+            self.source.probabilities,
             denoiser,
             size=recipe.probe_size,
-            loss=recipe.loss,
-            delta=recipe.huber_delta,
+            objective=self.objective,
             generator=torch.Generator().manual_seed(recipe.seed + 1),
+            good=good,
+            empty=self.empty,
+        )
+        self.difficulties = Difficulties(
+            1 + max(each.source for each in dataset.pictures),
+            len(denoiser.sigmas),
+            denoiser.device,
         )
         self.steps_done = 0
         self.curve: list[tuple[int, float]] = []
@@ -108,6 +124,9 @@ class Trainer:
                     break
             if self._preview_due():
                 yield Previewed(self.steps_done, self.best)
+        if self.recipe.keep == "last":
+            self.best = self._detached(self._averaged())
+            self.best_step, self.best_loss = self.curve[-1]
         yield Finished(
             self.steps_done, reason, self.best, self.best_step, self.curve[0][1], self.best_loss
         )
@@ -115,7 +134,7 @@ class Trainer:
     def best_so_far(self) -> dict[str, torch.Tensor]:
         """The best vectors measured; before any measurement of a step, the latest ones."""
         if len(self.curve) <= 1 and self.steps_done:
-            return self._detached({key: each.averaged() for key, each in self.optimizers.items()})
+            return self._detached(self._averaged())
         return dict(self.best)
 
     def state_dict(self) -> dict[str, Any]:
@@ -130,6 +149,8 @@ class Trainer:
             "loss_scale": float(self.loss_scale),
             "generator": self.generator.get_state(),
             "dataset": self.dataset.state_dict(),
+            "good": {} if self.source.good is None else self.source.good.state_dict(),
+            "difficulties": self.difficulties.state_dict(),
             "optimizers": {key: each.state_dict() for key, each in self.optimizers.items()},
         }
 
@@ -144,6 +165,9 @@ class Trainer:
         self.loss_scale = torch.full_like(self.loss_scale, state["loss_scale"])
         self.generator.set_state(state["generator"])
         self.dataset.load_state_dict(state["dataset"])
+        if self.source.good is not None:
+            self.source.good.load_state_dict(state["good"])
+        self.difficulties.load_state_dict(state["difficulties"])
         for key, each in self.optimizers.items():
             each.load_state_dict(state["optimizers"][key])
 
@@ -153,12 +177,18 @@ class Trainer:
             key: each.vectors().detach().requires_grad_(True)
             for key, each in self.optimizers.items()
         }
-        loss = self._loss(vectors)
+        batch = self.source.draw(self.generator)
+        text = self._encode(batch.prompts, vectors)
+        each = self._losses(batch, text)
+        loss = self._reduced(batch, each, vectors)
         if not loss.requires_grad:
             raise TrainingError(NO_GRADIENT)
         scale = self.loss_scale
-        scaled = torch.autograd.grad(scale * loss, list(vectors.values()), allow_unused=True)
-        gradients = [each if each is None else each / scale for each in scaled]
+        wanted = [*vectors.values(), text.context]
+        scaled = torch.autograd.grad(scale * loss, wanted, allow_unused=True)
+        *gradients, pulls = [each if each is None else each / scale for each in scaled]
+        if pulls is not None:
+            self._note(batch, each.detach(), pulls)
         if step == 0:
             _check_gradients(loss, gradients)
         self._update(loss, gradients, self.rate(step))
@@ -172,18 +202,32 @@ class Trainer:
             )
         return Stepped(self.steps_done, self.recipe.steps, value, self.rate(step))
 
-    def _loss(self, vectors: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        pictures = self.dataset.draw(self.recipe.batch_size, self.generator)
-        count = len(pictures)
-        latents = self._sent(torch.stack([each.sample(self.generator) for each in pictures]))
-        noise = self._sent(torch.randn(latents.shape, generator=self.generator))
-        chosen = timesteps.draw(self.probabilities, count, self.generator)
-        sigmas = self._sent(self.sigmas[chosen])
-        text = self._encode(pictures, vectors)
-        noisy = self.denoiser.add_noise(latents, noise, sigmas)
+    def _losses(self, batch: Batch, text: TextContext) -> torch.Tensor:
+        """The loss of each picture of the batch ``[B]`` with a row of ``text`` each."""
+        latents, sigmas = self._sent(batch.latents), self._sent(batch.sigmas)
+        noisy = self.denoiser.add_noise(latents, self._sent(batch.noise), sigmas)
         denoised = self.denoiser.denoise(noisy, sigmas, text)
-        rest = losses.residual(denoised, latents, sigmas, self.denoiser.prediction)
-        return losses.penalty(rest, self.recipe.loss, self.recipe.huber_delta).mean()
+        masks = None if batch.masks is None else self._sent(batch.masks)
+        return self.objective.losses(denoised, latents, sigmas, masks)
+
+    def _reduced(
+        self, batch: Batch, each: torch.Tensor, vectors: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """The loss of the step; with good pictures it needs the empty prompt's losses too."""
+        if self.empty is None:
+            return self.objective.reduce(each)
+        with torch.no_grad():
+            text = self.encoder.encode([self.empty], vectors)
+            rows = torch.zeros(each.shape[0], dtype=torch.long, device=text.context.device)
+            pooled = None if text.pooled is None else text.pooled[rows]
+            empty = self._losses(batch, TextContext(text.context[rows], pooled))
+        return self.objective.reduce(each, empty)
+
+    def _note(self, batch: Batch, each: torch.Tensor, pulls: torch.Tensor) -> None:
+        """Remember how hard each picture was, and where it pulled."""
+        count = len(batch.pictures) if self.empty is None else len(batch.pictures) // 2
+        sources = [picture.source for picture in batch.pictures[:count]]
+        self.difficulties.add(sources, batch.timesteps[:count], each[:count], pulls[:count])
 
     def _sent(self, tensor: torch.Tensor) -> torch.Tensor:
         """A tensor on the denoiser's device, without waiting for what the device is doing."""
@@ -192,28 +236,14 @@ class Trainer:
             return tensor.pin_memory().to(device, non_blocking=True)
         return tensor.to(device)
 
-    def _encode(
-        self, pictures: Sequence[CachedPicture], vectors: Mapping[str, torch.Tensor]
-    ) -> TextContext:
-        """One context per picture; every different prompt is encoded once, in one batch."""
-        drawn = self._draw_prompts(pictures)
+    def _encode(self, drawn: Sequence[str], vectors: Mapping[str, torch.Tensor]) -> TextContext:
+        """One context per prompt; every different prompt is encoded once, in one batch."""
         unique = list(dict.fromkeys(drawn))
-        text = self.encoder.encode([self.prompts[prompt] for prompt in unique], vectors)
+        text = self.encoder.encode([self.sentences.tokens(prompt) for prompt in unique], vectors)
         if len(unique) == len(drawn):
             return text
         rows = torch.tensor([unique.index(prompt) for prompt in drawn], device=text.context.device)
         return TextContext(text.context[rows], None if text.pooled is None else text.pooled[rows])
-
-    def _draw_prompts(self, pictures: Sequence[CachedPicture]) -> list[str]:
-        sentences = templates(self.recipe.kind)
-        automatic = CPU_PROMPTS if self.denoiser.device.type == "cpu" else len(pictures)
-        limit = self.recipe.prompts_per_step or automatic
-        order = torch.randperm(len(sentences), generator=self.generator).tolist()
-        spread = [sentences[order[index % limit % len(order)]] for index in range(len(pictures))]
-        return [
-            sentence if each.caption is None else prompts.caption_prompt(each.caption)
-            for sentence, each in zip(spread, pictures, strict=True)
-        ]
 
     def _update(
         self, loss: torch.Tensor, gradients: Sequence[torch.Tensor | None], rate: float
@@ -233,7 +263,7 @@ class Trainer:
                 each.step(torch.where(finite, gradient, torch.zeros_like(gradient)), rate)
 
     def _probe(self) -> Iterator[Event]:
-        averaged = {key: each.averaged() for key, each in self.optimizers.items()}
+        averaged = self._averaged()
         loss = self.bank.measure(self.encoder, self.denoiser, averaged)
         self.curve.append((self.steps_done, loss))
         if not math.isfinite(loss):
@@ -248,6 +278,9 @@ class Trainer:
         yield Probed(self.steps_done, loss, self.curve[0][1], self.best_loss)
         if improved and self.steps_done:
             yield Snapshotted(self.steps_done, loss, self.best)
+
+    def _averaged(self) -> dict[str, torch.Tensor]:
+        return {key: each.averaged() for key, each in self.optimizers.items()}
 
     def _should_stop(self) -> bool:
         return (
@@ -292,28 +325,10 @@ def _optimizer(
     )
 
 
-def tokenize_prompts(
-    recipe: Recipe, encoder: TextEncoder, captions: Sequence[str | None]
-) -> dict[str, PromptTokens]:
-    """Token rows of every prompt a run can draw; raises PromptError where a vector is cut off.
-
-    ``captions`` has an entry for every picture; None means that templates are used for it.
-    """
-    sentences = [prompts.caption_prompt(each) for each in captions if each is not None]
-    if any(each is None for each in captions):
-        sentences += templates(recipe.kind)
-    tokens = {}
-    for sentence in dict.fromkeys(sentences):
-        tokens[sentence] = encoder.tokenize(sentence, recipe.num_vectors)
-        prompts.check_survival(sentence, tokens[sentence], recipe.num_vectors)
-    return tokens
-
-
-def _probe_prompts(tokens: Mapping[str, PromptTokens]) -> list[PromptTokens]:
-    """A few prompts spread evenly over all of them."""
-    all_tokens = list(tokens.values())
-    count = min(PROBE_PROMPTS, len(all_tokens))
-    return [all_tokens[index * len(all_tokens) // count] for index in range(count)]
+def _prompts_per_step(recipe: Recipe, denoiser: Denoiser) -> int:
+    if recipe.prompts_per_step:
+        return recipe.prompts_per_step
+    return CPU_PROMPTS if denoiser.device.type == "cpu" else recipe.batch_size
 
 
 def _check_gradients(loss: torch.Tensor, gradients: Sequence[torch.Tensor | None]) -> None:

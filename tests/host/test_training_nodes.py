@@ -44,8 +44,8 @@ def test_options_hand_on_only_what_differs(nodes):
     values = {each.id: default(each.id) for each in nodes[1].define_schema().inputs}
     assert set(values) < set(knobs())
     assert nodes[1].execute(**values).result == ({},)
-    values["flip"] = True
-    assert nodes[1].execute(**values).result == ({"flip": True},)
+    values["flip"] = "on"
+    assert nodes[1].execute(**values).result == ({"flip": "on"},)
 
 
 def test_executed_it_returns_word_text_pictures_and_losses(nodes, tmp_path_factory, monkeypatch):
@@ -73,7 +73,7 @@ def test_executed_it_returns_word_text_pictures_and_losses(nodes, tmp_path_facto
     with torch.inference_mode():
         output = node.execute(
             images=[images[:2], images[2:]],
-            options=[{"probe_size": 2, "optimizer": "adamw", "flip": True}],
+            options=[{"probe_size": 2, "optimizer": "adamw", "flip": "on"}],
             model=[models.model], clip=[models.clip], vae=[models.vae],
             **{name: [value] for name, value in scalars.items()},
         )  # fmt: skip

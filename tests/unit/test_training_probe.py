@@ -10,8 +10,10 @@ import torch
 from textual_inversion.tests.unit.toy_world import KEY, SHAPE, ToyDenoiser, ToyEncoder, pictures
 from textual_inversion.training import timesteps
 from textual_inversion.training.dataset import CachedPicture, Dataset
+from textual_inversion.training.objective import Objective
 from textual_inversion.training.plateau import has_plateaued
 from textual_inversion.training.probe import ProbeBank
+from textual_inversion.training.recipe import Recipe
 
 
 def bank(dataset: Dataset, encoder: ToyEncoder, denoiser: ToyDenoiser, size: int = 8) -> ProbeBank:
@@ -21,8 +23,7 @@ def bank(dataset: Dataset, encoder: ToyEncoder, denoiser: ToyDenoiser, size: int
         timesteps.density(denoiser.sigmas, "uniform", 0.05, 0.95),
         denoiser,
         size=size,
-        loss="l2",
-        delta=0.1,
+        objective=Objective(Recipe(), denoiser.prediction),
         generator=torch.Generator().manual_seed(1),
     )
 

@@ -27,7 +27,7 @@ from textual_inversion.training.schedules import parse_schedule, warmup_cosine, 
         ("momentum", 1.0),
         ("seed", -1),
         ("steps", 10.5),
-        ("flip", 1),
+        ("flip", "sideways"),
         ("learning_rate_schedule", "fast"),
     ],
 )

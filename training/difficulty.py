@@ -1,0 +1,139 @@
+"""Which pictures and timesteps are hard, from losses and gradients a step has at hand anyway.
+
+Every sample of a batch has a text context of its own, so the backward pass knows where each would
+pull the context before the samples are summed up. A picture whose pull keeps pointing away from
+the average pull disagrees with the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from .sphere import unit
+
+BINS = 10
+LEAST_DRAWS = 12
+PULL_DECAY = 0.95
+FAR_OFF = 4.0
+LEAST_GAP = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class PictureDifficulty:
+    """One picture: its loss as a share of the others' at like timesteps, and its agreement.
+
+    ``agreement`` is the mean cosine between this picture's pull and the average pull.
+    """
+
+    source: int
+    draws: int
+    loss_ratio: float
+    agreement: float
+
+
+class Difficulties:
+    """Sums over a run, on the device where the losses are; reading them out is the only wait."""
+
+    def __init__(self, sources: int, timesteps: int, device: torch.device) -> None:
+        self.timesteps = timesteps
+        self.losses = torch.zeros(sources, BINS, device=device)
+        self.counts = torch.zeros(sources, BINS, device=device)
+        self.agreements = torch.zeros(sources, device=device)
+        self.compared = torch.zeros(sources, device=device)
+        self.pull = torch.zeros(0, device=device)
+
+    def add(
+        self,
+        sources: Sequence[int],
+        timesteps: torch.Tensor,
+        losses: torch.Tensor,
+        pulls: torch.Tensor,
+    ) -> None:
+        """Take in a step: timesteps, losses ``[B]``, and dL/d context ``[B, tokens, width]``."""
+        device = self.losses.device
+        rows = torch.zeros(len(sources), self.losses.shape[0])
+        rows[torch.arange(len(sources)), torch.tensor(sources)] = 1.0
+        columns = torch.zeros(len(sources), BINS)
+        bins = (timesteps * BINS).div(self.timesteps, rounding_mode="floor").clamp(0, BINS - 1)
+        columns[torch.arange(len(sources)), bins] = 1.0
+        rows, columns = rows.to(device), columns.to(device)
+        finite = torch.isfinite(losses).all() & torch.isfinite(pulls).all()
+        known = torch.where(finite, losses.float(), 0.0)
+        self.losses += rows.T @ (known[:, None] * columns)
+        self.counts += torch.where(finite, rows.T @ columns, 0.0)
+        directions = unit(torch.where(finite, pulls.float(), 0.0).sum(dim=1))
+        if self.pull.numel() == 0:
+            self.pull = torch.zeros_like(directions[0])
+        else:
+            cosines = directions @ unit(self.pull[None])[0]
+            self.agreements += rows.T @ cosines
+            self.compared += torch.where(finite, rows.sum(dim=0), 0.0)
+        mean = directions.mean(dim=0)
+        self.pull = torch.where(finite, PULL_DECAY * self.pull + (1 - PULL_DECAY) * mean, self.pull)
+
+    def pictures(self) -> list[PictureDifficulty]:
+        """Every picture that was drawn, in the order they were given."""
+        losses, counts = self.losses.cpu().double(), self.counts.cpu().double()
+        usual = losses.sum(dim=0) / counts.sum(dim=0).clamp_min(1)
+        expected = (counts * usual).sum(dim=1)
+        compared, agreements = self.compared.tolist(), self.agreements.tolist()
+        return [
+            PictureDifficulty(
+                source,
+                int(counts[source].sum()),
+                float(losses[source].sum() / expected[source]) if expected[source] > 0 else 1.0,
+                agreements[source] / compared[source] if compared[source] else 0.0,
+            )
+            for source in range(len(compared))
+            if counts[source].sum() > 0
+        ]
+
+    def by_timestep(self) -> list[tuple[float, float, int]]:
+        """(share of the schedule, mean loss, draws) of each tenth that was drawn."""
+        losses, counts = self.losses.sum(dim=0).tolist(), self.counts.sum(dim=0).tolist()
+        return [
+            ((index + 0.5) / BINS, losses[index] / counts[index], int(counts[index]))
+            for index in range(BINS)
+            if counts[index]
+        ]
+
+    def remarks(self) -> list[str]:
+        """A sentence for each picture that stands apart from the others."""
+        found = self.pictures()
+        known = [each for each in found if each.draws >= LEAST_DRAWS]
+        if len(known) < 3:
+            return []
+        remarks = []
+        for each in known:
+            rest = [other.agreement for other in known if other is not each]
+            middle = statistics.median(rest)
+            spread = statistics.median([abs(value - middle) for value in rest])
+            gap = middle - each.agreement
+            if gap > max(LEAST_GAP, FAR_OFF * spread) and each.agreement < 0.5 * middle:
+                remarks.append(
+                    f"Picture {each.source + 1} disagrees with the others (it pulls the word "
+                    f"elsewhere: agreement {each.agreement:.2f}, the others {middle:.2f}); look "
+                    "whether it shows the same thing."
+                )
+        return remarks
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a bit-exact continuation needs, tensors alone."""
+        return {
+            "losses": self.losses,
+            "counts": self.counts,
+            "agreements": self.agreements,
+            "compared": self.compared,
+            "pull": self.pull,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state_dict`."""
+        device = self.losses.device
+        for name, value in state.items():
+            setattr(self, name, value.to(device).clone())
