@@ -32,9 +32,22 @@ def draw_timesteps(count: int, generator: torch.Generator) -> Tensor:
 def loss(
     unet: networks.UNet, latents: Tensor, noise: Tensor, timesteps: Tensor, context: Tensor
 ) -> Tensor:
-    """Mean weighted squared error of the noise prediction, one number a sample, [n]."""
+    """Mean squared error of the noise prediction, one number a sample, [n]."""
     predicted = unet(noised(latents, noise, timesteps), timesteps, context)
     return (predicted - noise).square().mean((1, 2, 3))
+
+
+def blank_loss(unet: networks.UNet, latents: Tensor, noise: Tensor, context: Tensor) -> Tensor:
+    """Mean squared error of the picture predicted from noise alone, one number a sample, [n].
+
+    SD's last timestep still holds a trace of the picture, enough to tell where an object lies, so
+    that a network never needs the words for it; sampling starts without that trace.
+    """
+    times = torch.full((len(latents),), STEPS - 1)
+    alpha = ALPHAS[-1]
+    predicted = unet(noise, times, context)
+    clean = (noise - (1 - alpha).sqrt() * predicted) / alpha.sqrt()
+    return (clean - latents).square().mean((1, 2, 3))
 
 
 @torch.no_grad()

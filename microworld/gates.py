@@ -39,12 +39,12 @@ def _correlation(a: Sequence[float], b: Sequence[float]) -> float:
 
 def norm_inflation(learner: Learner) -> Verdict:
     """(i) A1111's rate, 5e-3, inflates the norm over tenfold, as lr * sqrt(d * T) says."""
-    rate, steps = 5e-3, 1200
+    rate, steps = 5e-3, 3000
     concept = concepts.concept("red-star")
     norms, moved, start = [], 0.0, None
     for moment in learner.run(
         concept,
-        every=300,
+        every=500,
         steps=steps,
         optimizer="adamw",
         learning_rate=rate,

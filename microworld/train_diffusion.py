@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 NOISE_LEVELS = 4  # how often an encoded caption is used in a step
 AVERAGE_EVERY = 25
+BLANK_SHARE, BLANK_WEIGHT = 0.2, 0.5
+PLACE_WEIGHT = 0.3
+PADDING = 40  # no caption reaches this row
 TOKEN_NORM, POSITION_NORM = (0.36, 0.42), (0.05, 0.20)
 
 
@@ -49,15 +52,15 @@ class Pool:
         self.latents[rows] = latents
         self._next = (self._next + count) % len(self.latents)
 
-    def batch(self, count: int) -> tuple[list[str], Tensor]:
-        """`count` captions and their latents [count, 4, 8, 8]."""
+    def batch(self, count: int) -> tuple[list[str], Tensor, Tensor]:
+        """`count` captions, the places [count] in their scenes and the latents [count, 4, 8, 8]."""
         rows = torch.randint(len(self.latents), (count,), generator=self.generator)
         scenes = self.scenes[rows]
         said = [
             captions.caption(captions.words_of(scenes, i), bool(scenes.spoilt[i]), self.draw)
             for i in range(count)
         ]
-        return said, self.latents[rows]
+        return said, scenes.position, self.latents[rows]
 
 
 class Model(nn.Module):
@@ -67,6 +70,7 @@ class Model(nn.Module):
         super().__init__()
         self.text = networks.TextEncoder(len(tokens.live_ids()))
         self.unet = networks.UNet()
+        self.place = nn.Linear(networks.TEXT_WIDTH, len(world.POSITIONS))
         nn.init.normal_(self.text.token_embedding.weight, std=0.39 / networks.TEXT_WIDTH**0.5)
         nn.init.normal_(self.text.position_embedding.weight, std=0.10 / networks.TEXT_WIDTH**0.5)
         silent = [m.proj_out for m in self.modules() if isinstance(m, networks.SpatialTransformer)]
@@ -74,13 +78,27 @@ class Model(nn.Module):
         for layer in [*silent, self.unet.out[2]]:
             nn.init.zeros_(layer.weight)
 
-    def losses(self, said: list[str], latents: Tensor, generator: torch.Generator) -> Tensor:
+    def losses(
+        self, said: list[str], places: Tensor, latents: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """The weighted loss of every sample; each caption serves `NOISE_LEVELS` of them.
+
+        A share of the captions is also learnt from noise alone, and the padding rows of every
+        caption must tell the place that it names, as CLIP's rows tell what a picture shows.
+        """
         context = self.text(tokens.table_rows(said))
-        latents = latents.repeat_interleave(NOISE_LEVELS, 0)
-        noise = torch.randn(latents.shape, generator=generator)
-        times = diffusion.draw_timesteps(len(latents), generator)
-        error = diffusion.loss(self.unet, latents, noise, times, context)
-        return error * diffusion.WEIGHTS[times].sqrt()
+        repeated = latents.repeat_interleave(NOISE_LEVELS, 0)
+        noise = torch.randn(repeated.shape, generator=generator)
+        times = diffusion.draw_timesteps(len(repeated), generator)
+        error = diffusion.loss(self.unet, repeated, noise, times, context)
+        blanks = max(1, round(BLANK_SHARE * len(repeated)))
+        blank = diffusion.blank_loss(self.unet, latents[:blanks], noise[:blanks], context[:blanks])
+        told = nn.functional.cross_entropy(
+            self.place(context[:, PADDING:].mean(1)), places, reduction="none"
+        )
+        return torch.cat(
+            [error * diffusion.WEIGHTS[times].sqrt(), BLANK_WEIGHT * blank, PLACE_WEIGHT * told]
+        )
 
     @torch.no_grad()
     def hold_norms(self) -> None:
@@ -95,7 +113,7 @@ class Model(nn.Module):
 
 def optimisers(model: Model) -> list[torch.optim.Optimizer]:
     """Muon for the hidden matrices, AdamW for tables, biases, norms and the outer layers."""
-    outer = ("token_embedding", "position_embedding", "input_blocks.0", "unet.out.2")
+    outer = ("token_embedding", "position_embedding", "input_blocks.0", "unet.out.2", "place")
     matrices, others = [], []
     for name, parameter in model.named_parameters():
         hidden = parameter.ndim > 1 and not any(part in name for part in outer)
@@ -180,7 +198,8 @@ def train(
             saved_at = time.monotonic()
             _save(state_file, model, opts, average, step, spent)
             if rank == 0:
-                save_file(average, weights_file)
+                shipped = {n: p for n, p in average.items() if not n.startswith("place.")}
+                save_file(shipped, weights_file)
 
 
 def _save(
