@@ -18,6 +18,7 @@ from textual_inversion.microworld import (
     networks,
     renderer,
     tokens,
+    train_diffusion,
     world,
 )
 
@@ -130,3 +131,36 @@ def test_the_shipped_judge_reads_fresh_renderings() -> None:
     scenes = world.draw_scenes(300, generator(5))
     shares = judge.accuracy(judge.trained(), renderer.render(scenes), scenes)
     assert min(shares.values()) > 0.93, shares
+
+
+def test_no_caption_reaches_the_padding_that_tells_the_place() -> None:
+    scenes, draw = world.draw_scenes(2000, generator()), random.Random(1)
+    said = [captions.caption(captions.words_of(scenes, i), False, draw) for i in range(2000)]
+    rows = tokens.table_rows(said)
+    assert (rows[:, train_diffusion.PADDING :] == rows[0, -1]).all()
+
+
+def test_a_network_that_knows_the_picture_has_no_blank_loss() -> None:
+    latents, noise = torch.randn(2, 3, 4, 8, 8, generator=generator())
+    alpha = diffusion.ALPHAS[-1]
+    exact = (noise - alpha.sqrt() * latents) / (1 - alpha).sqrt()
+    known = diffusion.blank_loss(lambda *_: exact, latents, noise, torch.empty(3, 77, 8))
+    unknown = diffusion.blank_loss(lambda *_: noise, latents, noise, torch.empty(3, 77, 8))
+    assert known.max() < 1e-6
+    assert unknown.min() > 0.1
+
+
+@torch.no_grad()
+def test_the_shipped_networks_put_things_where_the_words_say() -> None:
+    model = train_diffusion.Model()
+    model.load_state_dict(archive.unpack(), strict=False)
+    noise = torch.randn(48, 4, 8, 8, generator=generator())
+    last = torch.full((48,), diffusion.STEPS - 1)
+
+    def mean_prediction(place: str) -> torch.Tensor:
+        said = tokens.table_rows([f"a photo of a large red circle {place}, on a black background"])
+        return model.unet(noise, last, model.text(said).expand(48, -1, -1)).mean(0)
+
+    left, right = mean_prediction("on the left"), mean_prediction("on the right")
+    difference = (left - right) * ((1 - diffusion.ALPHAS[-1]) / diffusion.ALPHAS[-1]).sqrt()
+    assert difference.abs().mean() > 0.15  # 0.24 in the pictures, 0.00 where places are not known
