@@ -14,6 +14,7 @@ from torch import Tensor
 
 from . import concepts
 from .judge import trained
+from .narrowing import narrow
 from .sampler import Sampler
 
 PACK = "textual_inversion"
@@ -44,10 +45,16 @@ class Moment:
 
 
 class Learner:
-    """Learns concepts with a checkpoint through ComfyUI and scores what was learnt."""
+    """Learns concepts with a checkpoint through ComfyUI and scores what was learnt.
 
-    def __init__(self, comfyui: Path, checkpoint: Path) -> None:
+    With `fast` the shipped world's networks run in their own narrow width; the function is the
+    same (`tests/host/test_microworld_expand.py`).
+    """
+
+    def __init__(self, comfyui: Path, checkpoint: Path, *, fast: bool = True) -> None:
         self.sampler = Sampler(comfyui, checkpoint)
+        if fast:
+            narrow(self.sampler.model, self.sampler.clip)
         _pack()
 
     def run(self, concept: concepts.Concept, every: int, **recipe: Any) -> Iterator[Moment]:

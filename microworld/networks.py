@@ -21,9 +21,14 @@ AUTOENCODER_WIDTHS = (16, 32, 32, 64)
 AUTOENCODER_BLOCKS = (1, 1, 2)
 WINDOW = 77
 
+Beyond = tuple[Tensor, Tensor]
+
 
 class WideLayerNorm(nn.Module):
-    """LayerNorm of a vector whose `full` channels are zero beyond those given."""
+    """LayerNorm of a vector of `full` channels, of which only the leading ones are given.
+
+    Those beyond are zero, or their sum and sum of squares are given as `beyond`.
+    """
 
     def __init__(self, width: int, full: int) -> None:
         super().__init__()
@@ -31,10 +36,13 @@ class WideLayerNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
         self.bias = nn.Parameter(torch.zeros(width))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, beyond: Beyond | None = None) -> Tensor:
         x = x.float()
-        mean = x.sum(-1, keepdim=True) / self.full
-        variance = x.square().sum(-1, keepdim=True) / self.full - mean.square()
+        total, squares = x.sum(-1, keepdim=True), x.square().sum(-1, keepdim=True)
+        if beyond is not None:
+            total, squares = total + beyond[0], squares + beyond[1]
+        mean = total / self.full
+        variance = squares / self.full - mean.square()
         return (x - mean) * torch.rsqrt(variance + 1e-5) * self.weight + self.bias
 
 
@@ -83,9 +91,9 @@ class TextLayer(nn.Module):
         self.layer_norm2 = WideLayerNorm(TEXT_WIDTH, TEXT_FULL_WIDTH)
         self.mlp = TextFeedForward()
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        x = x + self.self_attn(self.layer_norm1(x), mask)
-        return x + self.mlp(self.layer_norm2(x))
+    def forward(self, x: Tensor, mask: Tensor, beyond: Beyond | None = None) -> Tensor:
+        x = x + self.self_attn(self.layer_norm1(x, beyond), mask)
+        return x + self.mlp(self.layer_norm2(x, beyond))
 
 
 class TextEncoder(nn.Module):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from textual_inversion.microworld import archive, expand, networks, tokens, world
+from textual_inversion.microworld import archive, concepts, expand, networks, tokens, world
+from textual_inversion.microworld.learning import Learner
 from textual_inversion.microworld.renderer import render
 
 TOLERANCE = 5e-4  # in float32, relative to the largest output
@@ -101,3 +102,23 @@ def test_amputated_words_are_gone_and_their_vectors_known(weights) -> None:
 
 def test_the_archive_is_small() -> None:
     assert archive.WEIGHTS.stat().st_size <= 8_000_000
+
+
+def test_narrowed_models_learn_and_sample_as_the_wide_ones(
+    comfyui_path: Path, checkpoint: Path
+) -> None:
+    """Also in the channels that the narrow text encoder does not have."""
+    results = []
+    for fast in (False, True):
+        learner = Learner(comfyui_path, checkpoint, fast=fast)
+        *_, last = learner.run(concepts.concept("red-star"), every=3, steps=3, probe_size=4)
+        pictures = learner.pictures(last.vectors, "", count=2, seed=3)
+        results.append((last, pictures))
+    (wide, wide_pictures), (narrow, narrow_pictures) = results
+    assert narrow.probe == pytest.approx(wide.probe, rel=1e-5)
+    assert narrow.loss == pytest.approx(wide.loss, rel=1e-5)
+    assert (narrow.vectors - wide.vectors).norm() <= 1e-4 * wide.vectors.norm()
+    beyond = wide.vectors[:, networks.TEXT_WIDTH :]
+    assert beyond.abs().max() > 0
+    assert (narrow.vectors[:, networks.TEXT_WIDTH :] - beyond).norm() <= 1e-3 * beyond.norm()
+    assert (narrow_pictures - wide_pictures).abs().max() < 0.02
