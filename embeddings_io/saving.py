@@ -6,111 +6,78 @@ a long training.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
-import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from PIL import Image
 
+from . import formats
+from .atomic import check_folder, place, replace_file, unwritable
 from .embedding import Embedding, EmbeddingError
-from .formats import single_tensor
-from .metadata import retitled
 from .names import check_name
-from .safetensors_bytes import to_bytes
 from .thumbnails import SUFFIX, png_bytes
+
+__all__ = ["EXTENSION", "RIVALS", "check_target", "replace_file", "save", "target"]
 
 EXTENSION = ".safetensors"
 RIVALS = (EXTENSION, ".pt", ".bin")
-"""Endings under which ComfyUI finds a name that is written without one."""
+"""Endings under which ComfyUI finds a name that is written without one, the first one first."""
 
 
 def save(
     embedding: Embedding,
     folder: Path,
     *,
+    format_name: str = formats.DEFAULT,
     overwrite: bool = False,
     thumbnail: Image.Image | None = None,
 ) -> Path:
     """Write <folder>/<name>.safetensors and, with a thumbnail, <name>.preview.png.
 
-    The same embedding always gives the same bytes; writing what is there already is no overwrite.
-    Raises EmbeddingError if the name is taken and `overwrite` is False, or if writing fails.
+    Other formats have other endings. The same embedding always gives the same bytes; writing what
+    is there already is no overwrite. Raises EmbeddingError if the name is taken and `overwrite`
+    is False, if the format cannot hold these encoders, or if writing fails.
     """
-    content = to_bytes(
-        stored_tensors(embedding.vectors), retitled(embedding.metadata, embedding.name)
-    )
-    path = target(embedding.name, folder)
-    if not (path.is_file() and path.read_bytes() == content):
-        check_target(embedding.name, folder, overwrite=overwrite)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if thumbnail is not None:
-            _replace(
-                path.with_name(path.name.removesuffix(EXTENSION) + SUFFIX), png_bytes(thumbnail)
-            )
-        _replace(path, content)
-    except OSError as error:
-        raise _unwritable(path.parent, error) from error
-    return path
+    formats.check_writable(embedding, format_name)
+    ending = formats.WRITERS[format_name].SUFFIX
+    path = target(embedding.name, folder, ending)
+    if not formats.is_written(embedding, folder, format_name, thumbnail=thumbnail):
+        check_target(embedding.name, folder, overwrite=overwrite, ending=ending)
+    paths = formats.write(embedding, folder, format_name, overwrite=True, thumbnail=thumbnail)
+    if thumbnail is not None:
+        try:
+            replace_file(place(folder, embedding.name, SUFFIX), png_bytes(thumbnail))
+        except OSError as error:
+            raise unwritable(path.parent, error) from error
+    return paths[0]
 
 
-def check_target(name: str, folder: Path, *, overwrite: bool = False) -> Path:
+def check_target(
+    name: str, folder: Path, *, overwrite: bool = False, ending: str = EXTENSION
+) -> Path:
     """The path that `name` would be saved to; nothing is left behind in the folder.
 
     Raises EmbeddingError for a bad name, a taken one unless `overwrite`, and a folder that
     cannot be written to.
     """
     check_name(name)
-    path = target(name, folder)
-    taken = [path.with_name(Path(name).name + ending) for ending in RIVALS]
+    path = target(name, folder, ending)
+    rivals = RIVALS if ending in RIVALS else (ending,)
+    taken = [path.with_name(Path(name).name + rival) for rival in rivals]
     taken = [file for file in taken if file.exists()]
     if taken and not overwrite:
         raise EmbeddingError(
             f"An embedding '{name}' exists already ({taken[0].name} in {taken[0].parent}); choose "
             "another name or switch overwrite on."
         )
-    existing = next(parent for parent in path.parents if parent.exists())
-    try:
-        with tempfile.TemporaryFile(dir=existing):
-            pass
-    except OSError as error:
-        raise _unwritable(path.parent, error) from error
+    if taken and ending in RIVALS and taken[0].suffix in RIVALS[: RIVALS.index(ending)]:
+        raise EmbeddingError(
+            f"{taken[0].name} in {taken[0].parent} hides {path.name} from ComfyUI; choose another "
+            "name, or delete it first."
+        )
+    check_folder(path.parent)
     return path
 
 
-def target(name: str, folder: Path) -> Path:
+def target(name: str, folder: Path, ending: str = EXTENSION) -> Path:
     """<folder>/<name>.safetensors, with the name's sub-folders."""
-    return folder.joinpath(*f"{name}{EXTENSION}".split("/"))
-
-
-def stored_tensors(vectors: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-    """The keys to store: emb_params where the width alone decides the encoder, else its key."""
-    if set(vectors) <= {"clip_l", "clip_h"}:
-        return single_tensor.write(vectors) or vectors
-    return vectors
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-
-
-def _unwritable(folder: Path, error: OSError) -> EmbeddingError:
-    reason = error.strerror or str(error)
-    return EmbeddingError(
-        f"Cannot write to {folder}: {reason}. Free it, or set another embeddings folder in "
-        "extra_model_paths.yaml."
-    )
+    return place(folder, name, ending)

@@ -1,46 +1,60 @@
-"""AUTOMATIC1111's table with 'string_to_param', also the original textual inversion's."""
+"""AUTOMATIC1111's .pt: a table 'string_to_param' with one placeholder; SDXL by encoder key."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
 import torch
+from PIL import Image
 
-from .. import metadata as keys
-from ..embedding import EmbeddingError
-from .container import Container
-from .single_tensor import by_width
+from ..embedding import Embedding, EmbeddingError
+from .container import Container, Part
+from .string_to_param import has_table, noted, parts, placeholders
 
-NAME = "A1111 .pt"
+LABEL = "A1111 .pt"
+SUFFIX = ".pt"
+SDXL = frozenset(("clip_l", "clip_g"))
 
 
 def detect(container: Container) -> bool:
-    """True if the top level has 'string_to_param'."""
-    return isinstance(container.data, Mapping) and "string_to_param" in container.data
+    """True if the top level has a table 'string_to_param' of plain tensors."""
+    return has_table(container)
 
 
-def read(container: Container) -> dict[str, torch.Tensor]:
+def read(container: Container) -> list[Part]:
     """The vectors of the file's one placeholder."""
-    table = container.data["string_to_param"] if isinstance(container.data, Mapping) else None
-    tensors = (
-        [rows for rows in table.values() if isinstance(rows, torch.Tensor)]
-        if isinstance(table, Mapping)
-        else []
-    )
-    if len(tensors) != 1:
+    count = len(placeholders(container))
+    if count != 1:
         raise EmbeddingError(
-            f"{container.path.name} holds {len(tensors)} placeholders where one embedding has "
-            "exactly one."
+            f"{container.path.name} holds {count} placeholders where one embedding has exactly one."
         )
-    return by_width(container, tensors[0])
+    return parts(container)
 
 
-def describe(container: Container) -> dict[str, str]:
-    """Steps, checkpoint and its short hash, where the trainer noted them."""
-    data = container.data if isinstance(container.data, Mapping) else {}
-    noted = {
-        keys.STEPS: data.get("step"),
-        keys.BASE_MODEL: data.get("sd_checkpoint_name"),
-        keys.BASE_MODEL_HASH: data.get("sd_checkpoint"),
+def objection(encoders: Collection[str]) -> str | None:
+    """A1111 knows the encoders of Stable Diffusion 1, 2 and XL."""
+    if set(encoders) not in ({"clip_l"}, {"clip_h"}, SDXL):
+        return "holds clip_l, clip_h, or clip_l with clip_g only; choose sd3_flux or comfyui"
+    return None
+
+
+def encode(embedding: Embedding, picture: Image.Image | None) -> dict[str, bytes]:
+    """One torch file. A1111 takes every entry of SDXL's table for vectors: no room for metadata."""
+    buffer = io.BytesIO()
+    torch.save(table(embedding), buffer)
+    return {SUFFIX: buffer.getvalue()}
+
+
+def table(embedding: Embedding) -> Mapping[str, object]:
+    """What A1111 stores for an embedding."""
+    if set(embedding.vectors) == SDXL:
+        return dict(embedding.vectors)
+    (rows,) = embedding.vectors.values()
+    name = Path(embedding.name).name
+    return {
+        "string_to_token": {"*": 265},
+        "string_to_param": {"*": rows.clone()},
+        **noted(name, embedding.metadata),
     }
-    return {key: str(value) for key, value in noted.items() if isinstance(value, (str, int))}

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import torch
 
 from ..embedding import EmbeddingError
+from .stack_opcodes import OPCODES
 
 DTYPES = {
     "FloatStorage": torch.float32,
@@ -27,6 +28,10 @@ DTYPES = {
     "BoolStorage": torch.bool,
 }
 MAX_DIMENSIONS = 8
+MAX_WORK = 300_000
+"""Instructions, and values copied from one collection into another."""
+MAX_NAME = 200
+MAX_LONG = 32
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,9 @@ class _Storage:
     key: str
 
 
+_KEYS = (str, int, float, bytes)
+
+
 class _Mark:
     pass
 
@@ -84,28 +92,36 @@ _INERT_NAMES |= {
 class StackProgram:
     """One pass over the program. Raises EmbeddingError for calls that are not data."""
 
-    def __init__(self, file_name: str, program: bytes) -> None:
+    def __init__(self, file_name: str, program: bytes, at: int = 0) -> None:
         self.file_name = file_name
         self.program = program
-        self.at = 0
+        self.at = at
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.storages: dict[str, torch.dtype] = {}
+        self.work_left = MAX_WORK
 
     def run(self) -> object:
         """The value that the program leaves on its stack."""
         try:
             while True:
+                self._work(1)
                 opcode = self._take(1)[0]
                 if opcode == 0x2E:
                     return self._whole(self.stack.pop())
                 self._step(opcode)
-        except (IndexError, struct.error, UnicodeDecodeError, TypeError, ValueError) as error:
-            if isinstance(error, EmbeddingError):
-                raise
-            raise self._broken(str(error)) from error
+        except EmbeddingError:
+            raise
+        except (IndexError, struct.error, TypeError, ValueError) as error:
+            raise self._broken(" ".join(str(error).split())[:MAX_NAME]) from error
+
+    def _work(self, count: int) -> None:
+        self.work_left -= count
+        if self.work_left < 0:
+            raise EmbeddingError(f"{self.file_name} holds too many values for an embedding.")
 
     def _step(self, opcode: int) -> None:
-        name = _OPCODES.get(opcode)
+        name = OPCODES.get(opcode)
         if name is None:
             raise self._broken(f"unknown opcode {opcode:#x}")
         kind, _, argument = name.partition(" ")
@@ -119,7 +135,7 @@ class StackProgram:
         return piece
 
     def _line(self) -> str:
-        end = self.program.index(b"\n", self.at)
+        end = self.program.index(b"\n", self.at, self.at + MAX_NAME)
         line = self.program[self.at : end]
         self.at = end + 1
         return line.decode("utf-8")
@@ -131,6 +147,7 @@ class StackProgram:
         return EmbeddingError(f"{self.file_name} is a broken torch file: {why}.")
 
     def _refuse(self, name: str) -> NoReturn:
+        name = " ".join(name.split())[:MAX_NAME]
         raise EmbeddingError(
             f"{self.file_name} asks for {name} to be run, which no embedding needs; "
             "it is not loaded."
@@ -145,7 +162,10 @@ class StackProgram:
         self.stack.append(self._unpack(layout))
 
     def _long(self, layout: str) -> None:
-        self.stack.append(int.from_bytes(self._take(self._unpack(layout)), "little", signed=True))
+        length = self._unpack(layout)
+        if not 0 <= length <= MAX_LONG:
+            raise self._broken(f"it has a number of {length} bytes")
+        self.stack.append(int.from_bytes(self._take(length), "little", signed=True))
 
     def _text(self, layout: str) -> None:
         text = self._take(self._unpack(layout)).decode("utf-8", "surrogatepass")
@@ -209,12 +229,12 @@ class StackProgram:
 
     def _collect(self, kind: str) -> None:
         values = self._since_mark()
-        self.stack.append(values if kind == "list" else dict(_pairs(values)))
+        self.stack.append(values if kind == "list" else dict(self._pairs(values)))
 
     def _set_items(self, count: str) -> None:
         values = self._since_mark() if count == "mark" else self._last(2)
         if isinstance(self.stack[-1], dict):
-            self.stack[-1].update(_pairs(values))
+            self.stack[-1].update(self._pairs(values))
 
     def _append(self, count: str) -> None:
         values = self._since_mark() if count == "mark" else self._last(1)
@@ -228,17 +248,31 @@ class StackProgram:
 
     def _stack_global(self) -> None:
         module, name = self._last(2)
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise self._broken("it has a name that is no text")
+        if len(module) + len(name) > MAX_NAME:
+            raise self._broken("it has a name that is too long")
         self.stack.append(_Name(f"{module}.{name}"))
 
     def _persistent(self) -> None:
-        tag, kind, key, *_ = self.stack.pop()
-        dtype = DTYPES.get(kind.text.rpartition(".")[2]) if isinstance(kind, _Name) else None
-        if tag != "storage" or dtype is None:
-            raise self._broken(f"it holds numbers of an unknown type {kind}")
+        record = self.stack.pop()
+        if not isinstance(record, tuple) or not 3 <= len(record) <= 8:
+            raise self._broken("it describes an impossible storage")
+        tag, kind, key = record[:3]
+        if not isinstance(tag, str) or tag != "storage" or not isinstance(key, (str, int)):
+            raise self._broken("it describes an impossible storage")
+        named = kind.text if isinstance(kind, _Name) else "none"
+        dtype = DTYPES.get(named.rpartition(".")[2])
+        if dtype is None:
+            raise self._broken(f"it holds numbers of an unknown type {named}")
+        self.storages[str(key)] = dtype
         self.stack.append(_Storage(dtype, str(key)))
 
     def _call(self) -> None:
         function, arguments = self._last(2)
+        if not isinstance(arguments, tuple):
+            raise self._broken("it has a call without arguments")
+        self._work(len(arguments))
         name = function.text if isinstance(function, _Name) else str(type(function).__name__)
         self.stack.append(self._made(name, list(arguments)))
 
@@ -248,20 +282,34 @@ class StackProgram:
         if name.startswith("torch._utils._rebuild_parameter"):
             return arguments[0]
         if name in _TABLES:
-            return dict(arguments[0]) if arguments else {}
+            return self._table(arguments[0]) if arguments else {}
         if name in _PARAMETERS:
             return {}
         if name in _INERT_NAMES:
             return Inert(name)
         self._refuse(name)
 
+    def _table(self, entries: Any) -> dict[Any, Any]:
+        if not isinstance(entries, (dict, list, tuple)):
+            raise self._broken("it makes a table of something else")
+        self._work(len(entries))
+        if isinstance(entries, dict):
+            return dict(entries)
+        if any(not isinstance(pair, (list, tuple)) or len(pair) != 2 for pair in entries):
+            raise self._broken("it makes a table of something else")
+        return dict(self._pairs([item for pair in entries for item in pair]))
+
     def _tensor(self, arguments: list[Any]) -> TensorRecord:
         storage, offset, shape, strides = arguments[:4]
+        if not all(
+            isinstance(sizes, (list, tuple)) and len(sizes) <= MAX_DIMENSIONS
+            for sizes in (shape, strides)
+        ):
+            raise self._broken("it describes an impossible tensor")
         numbers = [offset, *shape, *strides]
         if (
             not isinstance(storage, _Storage)
             or len(shape) != len(strides)
-            or len(shape) > MAX_DIMENSIONS
             or any(type(number) is not int or not 0 <= number < 2**40 for number in numbers)
         ):
             raise self._broken("it describes an impossible tensor")
@@ -270,66 +318,19 @@ class StackProgram:
     def _build(self) -> None:
         state = self.stack.pop()
         if isinstance(self.stack[-1], dict) and isinstance(state, dict):
-            self.stack[-1].update(state.get("_parameters") or {})
+            parameters = state.get("_parameters")
+            if isinstance(parameters, dict):
+                self._work(len(parameters))
+                self.stack[-1].update(parameters)
+
+    def _pairs(self, values: list[Any]) -> list[tuple[Any, Any]]:
+        """Keys and values. Only plain keys: to look a nested one up may take for ever."""
+        keys = values[::2]
+        if not all(key is None or isinstance(key, _KEYS) for key in keys):
+            raise self._broken("it has a table whose keys are no text and no numbers")
+        return list(zip(keys, values[1::2], strict=True))
 
     def _whole(self, value: object) -> object:
         if isinstance(value, (_Name, _Storage, _Mark)):
             raise self._broken("it holds no value")
         return value
-
-
-def _pairs(values: list[Any]) -> list[tuple[Any, Any]]:
-    return list(zip(values[::2], values[1::2], strict=True))
-
-
-_OPCODES = {
-    0x80: "skip 1",
-    0x95: "skip 8",
-    0x28: "mark",
-    0x30: "pop",
-    0x31: "pop_mark",
-    0x32: "dup",
-    0x4E: "constant None",
-    0x88: "constant True",
-    0x89: "constant False",
-    0x47: "number >d",
-    0x4A: "number <i",
-    0x4B: "number <B",
-    0x4D: "number <H",
-    0x8A: "long <B",
-    0x8B: "long <i",
-    0x58: "text <I",
-    0x8C: "text <B",
-    0x8D: "text <Q",
-    0x54: "bytes <I",
-    0x55: "bytes <B",
-    0x42: "bytes <I",
-    0x43: "bytes <B",
-    0x8E: "bytes <Q",
-    0x5D: "empty list",
-    0x7D: "empty dict",
-    0x29: "empty tuple",
-    0x8F: "empty set",
-    0x6C: "collect list",
-    0x64: "collect dict",
-    0x74: "tuple mark",
-    0x85: "tuple 1",
-    0x86: "tuple 2",
-    0x87: "tuple 3",
-    0x73: "set_items 1",
-    0x75: "set_items mark",
-    0x61: "append 1",
-    0x65: "append mark",
-    0x90: "pop_mark",
-    0x71: "put <B",
-    0x72: "put <I",
-    0x94: "memoize",
-    0x68: "get <B",
-    0x6A: "get <I",
-    0x63: "global",
-    0x93: "stack_global",
-    0x51: "persistent",
-    0x52: "call",
-    0x81: "call",
-    0x62: "build",
-}

@@ -2,115 +2,143 @@
 
 A torch file is a program for a small stack machine that may call any function. Here the program is
 only read: the few calls that describe tensors and tables are understood, inert values stand for
-harmless others, and everything else is refused by name. Sizes are checked before any allocation.
+harmless others, and everything else is refused by name. Sizes are checked before any allocation:
+nothing that a file asks for may have more than 16 times its own size, and some.
 """
 
 from __future__ import annotations
 
 import math
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
 from ..embedding import EmbeddingError
-from .stack_program import StackProgram, TensorRecord
+from .legacy_torch_file import LEGACY_MAGIC, LegacyParts
+from .stack_program import TensorRecord
+from .torch_zip import ZIP_MAGIC, ZipParts
 
-MAX_PROGRAM = 16 * 1024 * 1024
 MAX_VALUES = 100_000
 MAX_DEPTH = 8
-ZIP_MAGIC = b"PK\x03\x04"
+MAX_GROWTH = 16
+ALLOWANCE = 4 * 1024 * 1024
+
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    UnicodeDecodeError,
+    OverflowError,
+    RuntimeError,
+)
+
+
+class Parts(Protocol):
+    """The two layouts of a torch file: its object, and the bytes of a named storage."""
+
+    def program(self) -> object:
+        """The object, with records in place of tensors."""
+
+    def storage(self, key: str, dtype: torch.dtype, at_most: int) -> bytearray:
+        """A storage's bytes. Raises EmbeddingError if there are more than `at_most`."""
+
+
+def is_torch_file(head: bytes) -> bool:
+    """True if a file that begins like this is a zip archive or a torch file older than 1.6."""
+    return head.startswith((ZIP_MAGIC, LEGACY_MAGIC))
 
 
 def read_torch_file(
-    path: Path, max_bytes: int, look_at_keys: Callable[[Iterable[str]], None]
+    path: Path,
+    max_bytes: int,
+    look_at_keys: Callable[[Iterable[str]], None],
+    *,
+    only_shapes: bool = False,
 ) -> object:
     """The file's object: tables, lists, tensors on the CPU, numbers and text.
 
-    `look_at_keys` sees the top level's keys, and may raise, before a tensor is read.
+    `look_at_keys` sees the top level's keys, and may raise, before a tensor is read; with
+    `only_shapes` no tensor is, and those that come are on torch's meta device.
     Raises EmbeddingError for other files, for calls beyond tensors and above `max_bytes`.
     """
     with path.open("rb") as file:
-        if file.read(4) != ZIP_MAGIC:
-            raise EmbeddingError(
-                f"{path.name} is not in torch's zip format; if it is an embedding of an old "
-                "trainer, load and save it once with a current torch."
-            )
+        head = file.read(64)
+    if not is_torch_file(head):
+        raise EmbeddingError(
+            f"{path.name} is no torch file, and no safetensors file or picture card either."
+        )
     try:
-        with zipfile.ZipFile(path) as archive:
-            return _Reader(path, archive, max_bytes).read(look_at_keys)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-        raise EmbeddingError(f"{path.name} is a broken torch file: {error}.") from error
+        layout: type[ZipParts | LegacyParts] = ZipParts if head[:4] == ZIP_MAGIC else LegacyParts
+        with layout(path) as parts:
+            data = parts.program()
+            if isinstance(data, Mapping):
+                look_at_keys([str(key) for key in data])
+            size = path.stat().st_size
+            budget = min(max_bytes, MAX_GROWTH * size + ALLOWANCE)
+            return _Reader(path, parts, budget, only_shapes).with_tensors(data, depth=0)
+    except _BROKEN as error:
+        reason = " ".join(str(error).split()).rstrip(".")[:200]
+        raise EmbeddingError(f"{path.name} is a broken torch file: {reason}.") from error
 
 
-@dataclass
 class _Reader:
-    path: Path
-    archive: zipfile.ZipFile
-    max_bytes: int
+    """Puts tensors in place of their records, as long as the budget lasts."""
 
-    def read(self, look_at_keys: Callable[[Iterable[str]], None]) -> object:
-        programs = [name for name in self.archive.namelist() if name.endswith("/data.pkl")]
-        if len(programs) != 1:
-            raise EmbeddingError(f"{self.path.name} is a zip archive but not a torch file.")
-        self.root = programs[0].removesuffix("data.pkl")
-        data = StackProgram(self.path.name, self._entry(programs[0], MAX_PROGRAM)).run()
-        if isinstance(data, Mapping):
-            look_at_keys([str(key) for key in data])
-        if self._wrong_byte_order():
-            raise EmbeddingError(f"{self.path.name} was written on a big-endian machine.")
-        self.left = self.max_bytes
+    def __init__(self, path: Path, parts: Parts, budget: int, only_shapes: bool) -> None:
+        self.path = path
+        self.parts = parts
+        self.left = self.budget = budget
+        self.only_shapes = only_shapes
         self.values_left = MAX_VALUES
-        return self._with_tensors(data, depth=0)
+        self.storages: dict[str, bytearray] = {}
 
-    def _wrong_byte_order(self) -> bool:
-        name = f"{self.root}byteorder"
-        return name in self.archive.namelist() and self._entry(name, 16) != b"little"
-
-    def _entry(self, name: str, limit: int) -> bytes:
-        try:
-            info = self.archive.getinfo(name)
-        except KeyError:
-            raise EmbeddingError(
-                f"{self.path.name} lacks its part '{name}'; get it again."
-            ) from None
-        if info.file_size > limit:
-            raise EmbeddingError(
-                f"{self.path.name} has a part of {info.file_size} bytes, too large for an "
-                "embedding."
-            )
-        with self.archive.open(info) as part:
-            return part.read(limit)
-
-    def _with_tensors(self, value: object, depth: int) -> object:
+    def with_tensors(self, value: object, depth: int) -> object:
+        """The value with tensors in place of their records, all the way down."""
         self.values_left -= 1
         if depth > MAX_DEPTH or self.values_left < 0:
             raise EmbeddingError(f"{self.path.name} holds too many values for an embedding.")
         if isinstance(value, TensorRecord):
             return self._tensor(value)
         if isinstance(value, Mapping):
-            return {key: self._with_tensors(item, depth + 1) for key, item in value.items()}
+            return {key: self.with_tensors(item, depth + 1) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
-            return [self._with_tensors(item, depth + 1) for item in value]
+            return [self.with_tensors(item, depth + 1) for item in value]
         return value
 
     def _tensor(self, record: TensorRecord) -> torch.Tensor:
-        width = torch.empty(0, dtype=record.dtype).element_size()
+        width = record.dtype.itemsize
+        self._spend(math.prod(record.shape) * width)
+        if self.only_shapes:
+            return torch.empty(record.shape, dtype=record.dtype, device="meta")
+        if 0 in record.shape:
+            return torch.empty(record.shape, dtype=record.dtype)
         last = record.offset + sum(
             (length - 1) * step for length, step in zip(record.shape, record.strides, strict=True)
         )
-        self.left -= math.prod(record.shape) * width
-        if self.left < 0:
-            raise EmbeddingError(
-                f"{self.path.name} has tensors above {self.max_bytes // 2**20} MiB, "
-                "too large for an embedding."
-            )
-        if 0 in record.shape:
-            return torch.empty(record.shape, dtype=record.dtype)
-        block = self._entry(f"{self.root}data/{record.storage}", self.max_bytes)
+        block = self._storage(record)
         if (last + 1) * width > len(block):
             raise EmbeddingError(f"{self.path.name} is cut short; get it again.")
-        flat = torch.frombuffer(bytearray(block), dtype=record.dtype, count=len(block) // width)
+        flat = torch.frombuffer(block, dtype=record.dtype, count=len(block) // width)
         return flat.as_strided(record.shape, record.strides, record.offset).clone()
+
+    def _storage(self, record: TensorRecord) -> bytearray:
+        if record.storage not in self.storages:
+            block = self.parts.storage(record.storage, record.dtype, self.left)
+            self._spend(len(block))
+            self.storages[record.storage] = block
+        return self.storages[record.storage]
+
+    def _spend(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise EmbeddingError(
+                f"{self.path.name} has tensors above {self.budget // 2**20} MiB, too large for an "
+                "embedding."
+            )

@@ -1,4 +1,4 @@
-"""Reading every kind of file that people have, and refusing what is not an embedding."""
+"""Nothing in a file is executed, believed or allocated without a look at it first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from textual_inversion.embeddings_io import safetensors_bytes
 from textual_inversion.embeddings_io.embedding import EmbeddingError
-from textual_inversion.embeddings_io.formats import read, torch_file
+from textual_inversion.embeddings_io.formats import read, torch_zip
 
 ROWS = torch.randn(3, 768, generator=torch.Generator().manual_seed(1))
 
@@ -25,98 +25,14 @@ def a1111(rows: torch.Tensor, **more: object) -> dict:
     return {"string_to_token": {"*": 265}, "string_to_param": {"*": rows}, "name": "x", **more}
 
 
-SAFETENSORS = {
-    "ComfyUI and kohya": {"emb_params": ROWS},
-    "OneTrainer": {"emp_params": ROWS},
-    "diffusers": {"<my-cat>": ROWS},
-    "diffusers, one vector": {"<my-cat>": ROWS[0]},
-    "half precision": {"emb_params": ROWS.half()},
-    "bfloat16": {"emb_params": ROWS.bfloat16()},
-    "named encoder": {"clip_l": ROWS},
-}
-TORCH_FILES: dict[str, Callable[[], object]] = {
-    "A1111": lambda: a1111(ROWS, step=500, sd_checkpoint="abcd", sd_checkpoint_name="sd15"),
-    "A1111 in training": lambda: a1111(ROWS.clone().requires_grad_()),
-    "A1111 parameter": lambda: a1111(torch.nn.Parameter(ROWS.clone())),
-    "A1111 half": lambda: a1111(ROWS.half()),
-    "A1111 part of a larger tensor": lambda: a1111(torch.cat([ROWS, ROWS])[3:]),
-    "A1111 transposed": lambda: a1111(ROWS.t().contiguous().t()),
-    "original": lambda: {
-        "string_to_token": {"*": torch.tensor(265)},
-        "string_to_param": torch.nn.ParameterDict({"*": torch.nn.Parameter(ROWS.clone())}),
-    },
-    "kohya": lambda: {"emb_params": ROWS},
-    "diffusers .bin": lambda: {"<my-cat>": ROWS},
-    "bare tensor": lambda: ROWS,
-}
-
-
-@pytest.mark.parametrize("kind", SAFETENSORS)
-def test_safetensors_of_sd15(tmp_path: Path, kind: str) -> None:
-    save_file(SAFETENSORS[kind], tmp_path / "x.safetensors", {"format": "pt"})
-    embedding = read(tmp_path / "x.safetensors")
-    (stored,) = SAFETENSORS[kind].values()
-    assert list(embedding.vectors) == ["clip_l"]
-    assert torch.equal(embedding.vectors["clip_l"], stored.float().reshape(-1, 768))
-    assert embedding.metadata == {"format": "pt"} and embedding.name == "x"
-
-
-@pytest.mark.parametrize("kind", TORCH_FILES)
-@pytest.mark.parametrize("protocol", [2, 4])
-def test_torch_files_of_sd15(tmp_path: Path, kind: str, protocol: int) -> None:
-    torch.save(TORCH_FILES[kind](), tmp_path / "x.pt", pickle_protocol=protocol)
-    embedding = read(tmp_path / "x.pt")
-    assert list(embedding.vectors) == ["clip_l"]
-    expected = ROWS.half().float() if kind == "A1111 half" else ROWS
-    assert torch.equal(embedding.vectors["clip_l"], expected)
-
-
-def test_what_a_trainer_noted_becomes_metadata(tmp_path: Path) -> None:
-    torch.save(a1111(ROWS, step=500, sd_checkpoint_name="sd15"), tmp_path / "x.pt")
-    assert read(tmp_path / "x.pt").metadata == {
-        "textual_inversion.steps": "500",
-        "textual_inversion.base_model": "sd15",
-    }
-
-
 @pytest.mark.parametrize(("width", "key"), [(768, "clip_l"), (1024, "clip_h"), (1280, "clip_g")])
 def test_the_width_decides_the_encoder(tmp_path: Path, width: int, key: str) -> None:
     save_file({"emb_params": torch.ones(2, width)}, tmp_path / "x.safetensors")
     assert list(read(tmp_path / "x.safetensors").vectors) == [key]
 
 
-def test_sdxl_and_later_by_encoder_key(tmp_path: Path) -> None:
-    tensors = {
-        "clip_l": torch.ones(2, 768),
-        "clip_g": torch.ones(2, 1280),
-        "t5": torch.ones(2, 4096),
-    }
-    save_file(tensors, tmp_path / "x.safetensors")
-    shapes = {k: tuple(v.shape) for k, v in read(tmp_path / "x.safetensors").vectors.items()}
-    assert shapes == {"clip_l": (2, 768), "clip_g": (2, 1280), "t5xxl": (2, 4096)}
-
-
-def test_joined_sdxl_vectors_are_parted(tmp_path: Path) -> None:
-    joined = torch.cat([torch.full((1, 768), 2.0), torch.full((1, 1280), 3.0)], dim=1)
-    torch.save(a1111(joined), tmp_path / "x.pt")
-    vectors = read(tmp_path / "x.pt").vectors
-    assert vectors["clip_l"].unique().tolist() == [2.0]
-    assert vectors["clip_g"].shape == (1, 1280) and vectors["clip_g"].unique().tolist() == [3.0]
-
-
 REFUSED = {
-    "LoRA": {"lora_unet_x.lora_down.weight": torch.ones(4, 4)},
     "LoRA, not an": {"te.alpha": torch.ones(1)},
-    "checkpoint": {"model.diffusion_model.out.weight": torch.ones(2, 768)},
-    "training state": {"state_dict": torch.ones(2, 768)},
-    "VAE": {"first_stage_model.x": torch.ones(2, 768)},
-    "ControlNet": {"control_model.x": torch.ones(2, 768)},
-    "text encoder": {"text_model.encoder.layers.0.weight": torch.ones(768, 768)},
-    "diffusion model": {"double_blocks.0.weight": torch.ones(768, 768)},
-    "hypernetwork": {"320": torch.ones(2, 320), "768": torch.ones(2, 768)},
-    "output embedding": {"emp_params": ROWS, "emp_params_out": ROWS + 1},
-    "XTI": {"IN01": ROWS, "OUT03": ROWS + 1},
-    "bundle": {"bundle_emb.cat.clip_l": ROWS},
     "640 wide": {"emb_params": torch.ones(2, 640)},
     "no known kind": {"a": ROWS, "b": ROWS + 1},
     "no known kind of": {"a": torch.ones(1, 2, 768)},
@@ -127,7 +43,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("what", REFUSED)
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
-def test_other_files_are_refused_by_name(tmp_path: Path, what: str, suffix: str) -> None:
+def test_other_tensors_are_refused(tmp_path: Path, what: str, suffix: str) -> None:
     path = tmp_path / f"x{suffix}"
     if suffix == ".pt":
         torch.save(REFUSED[what], path)
@@ -238,7 +154,7 @@ def test_a_claimed_giant_is_not_allocated(tmp_path: Path) -> None:
 def test_a_zip_bomb_is_not_unpacked(tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("x/data.pkl", bytes(torch_file.MAX_PROGRAM + 1))
+        archive.writestr("x/data.pkl", bytes(torch_zip.MAX_PROGRAM + 1))
     assert path.stat().st_size < 10**5
     assert_refused(path, "too large")
 

@@ -1,0 +1,97 @@
+"""The layout of a torch file since torch 1.6: a zip archive of a program and its storages."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from pathlib import Path
+from types import TracebackType
+
+import torch
+
+from ..embedding import EmbeddingError
+from .stack_program import StackProgram
+
+ZIP_MAGIC = b"PK\x03\x04"
+MAX_PROGRAM = 4 * 1024 * 1024
+MAX_DIRECTORY = 4 * 1024 * 1024
+MAX_GROWTH = 64
+
+_DIRECTORY_ENDS = ((b"PK\x05\x06", "<I", 12), (b"PK\x06\x06", "<Q", 40))
+"""Signature, layout and place of the directory's size, in the old and in the 64-bit form."""
+
+
+class ZipParts:
+    """An open archive. Raises EmbeddingError, and what zipfile raises for broken ones."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        _check_directory(path)
+        self.archive = zipfile.ZipFile(path)
+        self.root = ""
+
+    def __enter__(self) -> ZipParts:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.archive.close()
+
+    def program(self) -> object:
+        """The object, with records in place of tensors."""
+        programs = [name for name in self.archive.namelist() if name.endswith("/data.pkl")]
+        if len(programs) != 1:
+            raise EmbeddingError(
+                f"{self.path.name} is a zip archive but not a torch file; unpack it first."
+            )
+        self.root = programs[0].removesuffix("data.pkl")
+        program = self._entry(programs[0], MAX_PROGRAM)
+        data = StackProgram(self.path.name, bytes(program)).run()
+        byte_order = f"{self.root}byteorder"
+        if byte_order in self.archive.NameToInfo and self._entry(byte_order, 16) != b"little":
+            raise EmbeddingError(f"{self.path.name} was written on a big-endian machine.")
+        return data
+
+    def storage(self, key: str, dtype: torch.dtype, at_most: int) -> bytearray:
+        """A storage's bytes. Raises EmbeddingError if there are more than `at_most`."""
+        return self._entry(f"{self.root}data/{key}", at_most)
+
+    def _entry(self, name: str, limit: int) -> bytearray:
+        info = self.archive.NameToInfo.get(name)
+        if info is None:
+            raise EmbeddingError(f"{self.path.name} lacks its part {name[:80]!r}; get it again.")
+        limit = min(limit, MAX_GROWTH * info.compress_size + 1024)
+        if info.file_size > limit:
+            raise EmbeddingError(
+                f"{self.path.name} has a part of {info.file_size} bytes, too large for an "
+                "embedding."
+            )
+        block = bytearray(info.file_size)
+        filled = 0
+        with self.archive.open(info) as part:
+            while filled < len(block) and (count := part.readinto(memoryview(block)[filled:])):
+                filled += count
+        if filled < len(block):
+            raise EOFError("a part is shorter than it says")
+        return block
+
+
+def _check_directory(path: Path) -> None:
+    """Look at the size of the archive's directory before zipfile makes objects of it."""
+    with path.open("rb") as file:
+        file.seek(-min(path.stat().st_size, 2**16 + 1024), 2)
+        tail = file.read()
+    for signature, layout, at in _DIRECTORY_ENDS:
+        start = tail.find(signature)
+        while start >= 0:
+            if start + at + struct.calcsize(layout) <= len(tail):
+                (length,) = struct.unpack_from(layout, tail, start + at)
+                if length > MAX_DIRECTORY and (layout == "<Q" or length != 0xFFFFFFFF):
+                    raise EmbeddingError(
+                        f"{path.name} is an archive of too many parts for an embedding."
+                    )
+            start = tail.find(signature, start + 1)
