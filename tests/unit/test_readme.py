@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from textual_inversion.embeddings_io import formats
+from textual_inversion.embeddings_io.formats import refusals
+from textual_inversion.tests.unit import embedding_files
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PACKAGES = ("nodes", "training", "host", "embeddings_io")
@@ -50,3 +54,21 @@ def test_pictures_and_pages_exist() -> None:
 def test_every_node_is_listed() -> None:
     for page in (ROOT / "web" / "docs").glob("TI_*.md"):
         assert f"(web/docs/{page.name})" in README
+
+
+def test_the_table_of_formats_is_the_codes() -> None:
+    section = README.partition("### Every format")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \| (.*) \|$", section, re.MULTILINE)
+    assert sorted(name for name, _, _ in rows) == sorted(formats.FORMATS)
+    for name, read, write in rows:
+        writable = name in formats.WRITERS or name == "lora_bundle"
+        assert read == "yes" and write.startswith("yes" if writable else "no")
+    tested = {format_name for format_name, _, _ in embedding_files.READABLE.values()}
+    assert tested == set(formats.FORMATS)
+
+
+def test_the_refusals_are_the_codes() -> None:
+    section = README.partition("Refused, with a sentence")[2].partition("\n\n")[0]
+    named = " ".join(section.partition(":")[2].partition(".")[0].split()).split(", ")
+    assert named == [*refusals.KINDS, "aesthetic gradient"]
+    assert set(embedding_files.REFUSED) == set(refusals.KINDS)
