@@ -259,6 +259,9 @@ class StackProgram:
         if not isinstance(record, tuple) or not 3 <= len(record) <= 8:
             raise self._broken("it describes an impossible storage")
         tag, kind, key = record[:3]
+        if isinstance(tag, str) and tag == "module" and isinstance(kind, _Name):
+            self.stack.append(kind)
+            return
         if not isinstance(tag, str) or tag != "storage" or not isinstance(key, (str, int)):
             raise self._broken("it describes an impossible storage")
         named = kind.text if isinstance(kind, _Name) else "none"

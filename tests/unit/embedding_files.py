@@ -20,7 +20,7 @@ Vectors = dict[str, torch.Tensor]
 def rows(key: str, count: int = 2) -> torch.Tensor:
     """Vectors that are the same in every run, different for every encoder."""
     generator = torch.Generator().manual_seed(WIDTHS[key] + count)
-    return torch.randn(count, WIDTHS[key], generator=generator) * 0.4
+    return torch.randn(count, WIDTHS[key], generator=generator) * 0.02
 
 
 def vectors(*keys: str, count: int = 2) -> Vectors:
@@ -40,7 +40,7 @@ L, G, H, T5 = rows("clip_l"), rows("clip_g"), rows("clip_h"), rows("t5xxl")
 def st(folder: Path, tensors: Vectors, name: str = "cat", metadata: dict | None = None) -> Path:
     """A safetensors file."""
     path = folder / f"{name}.safetensors"
-    save_file({key: value.contiguous() for key, value in tensors.items()}, path, metadata)
+    save_file({key: value.contiguous().clone() for key, value in tensors.items()}, path, metadata)
     return path
 
 

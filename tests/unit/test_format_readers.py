@@ -94,17 +94,19 @@ def test_a_stranger_of_that_name_is_no_second_file(tmp_path: Path) -> None:
 
 
 def test_bundled_embeddings_are_read_by_name(tmp_path: Path) -> None:
-    path = st(tmp_path, {**LORA, **BUNDLE, "bundle_emb.<v1.2>.t5": torch.ones(3, 4096)})
+    path = st(tmp_path, {**LORA, **BUNDLE, "bundle_emb.dog<v1.2>.t5": torch.ones(3, 4096)})
     cat, other = formats.read_many(path)
-    assert (cat.name, other.name) == ("cat", "v1.2")
+    assert (cat.name, other.name) == ("cat", "dog_v1.2")
     assert sorted(cat.vectors) == ["clip_g", "clip_l"] and list(other.vectors) == ["t5xxl"]
-    assert formats.lora_bundle.names(path) == ["cat", "<v1.2>"]
+    assert formats.lora_bundle.names(path) == ["cat", "dog<v1.2>"]
     (again,) = formats.lora_bundle.read(path, ["cat"])
     assert torch.equal(again.vectors["clip_l"], L) and torch.equal(again.vectors["clip_g"], G)
-    with pytest.raises(EmbeddingError, match=r"no bundled embedding 'dog'; it has cat, <v1\.2>\."):
+    with pytest.raises(
+        EmbeddingError, match=r"no bundled embedding 'dog'; it has cat, dog<v1\.2>\."
+    ):
         formats.lora_bundle.read(path, ["dog"])
     with pytest.raises(
-        EmbeddingError, match=r"is a LoRA with the embeddings 'cat', '<v1\.2>' inside"
+        EmbeddingError, match=r"is a LoRA with the embeddings 'cat', 'dog<v1\.2>' inside"
     ):
         formats.read(path)
 
