@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from .. import metadata as keys
@@ -41,7 +42,7 @@ def of_vectors(embedding: Embedding) -> Image.Image:
     return Image.fromarray(colours).resize((SIZE, SIZE), Image.Resampling.NEAREST)
 
 
-def shades(embedding: Embedding, shape: tuple[int, int]) -> np.ndarray:
+def shades(embedding: Embedding, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """The upper four bits of a card's edge [h, w]: diagonal stripes, never quite black."""
     row = next(iter(embedding.vectors.values()))[0]
     strengths = _strengths(row)[: shape[0]]
@@ -49,13 +50,13 @@ def shades(embedding: Embedding, shape: tuple[int, int]) -> np.ndarray:
     return (1 + (strengths[tilted] * 14).astype(np.uint8)) << 4
 
 
-def _squares(row: torch.Tensor) -> np.ndarray:
+def _squares(row: torch.Tensor) -> NDArray[np.float64]:
     strengths = _strengths(row)
     high = max(1, int(len(strengths) ** 0.5) // 2)
     return np.resize(strengths, (high, -(-len(strengths) // high)))
 
 
-def _strengths(row: torch.Tensor) -> np.ndarray:
+def _strengths(row: torch.Tensor) -> NDArray[np.float64]:
     """The numbers of a vector without their signs, as parts of the largest."""
     sizes = row.abs().double().numpy()
     return sizes / max(float(sizes.max()), 1e-30)

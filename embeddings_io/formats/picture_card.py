@@ -17,10 +17,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from ..embedding import EmbeddingError
 from .refusals import refuse_by_keys
+
+Pixels = NDArray[np.uint8]
 
 CARD_SUFFIXES = (".png", ".webp")
 CHUNK = "sd-ti-embedding"
@@ -67,7 +70,7 @@ def text_chunk(text: bytes) -> str:
     return base64.b64encode(text).decode("ascii")
 
 
-def hidden_text(pixels: np.ndarray, limit: int) -> bytes | None:
+def hidden_text(pixels: Pixels, limit: int) -> bytes | None:
     """The JSON in the pixels [h, w, 3], at most limit + 1 bytes of it, or None if there is none."""
     bright = (pixels > 0).all(axis=2)
     if not bright.any():
@@ -88,7 +91,7 @@ def hidden_text(pixels: np.ndarray, limit: int) -> bytes | None:
         return None
 
 
-def hide_text(text: bytes, height: int) -> tuple[np.ndarray, np.ndarray]:
+def hide_text(text: bytes, height: int) -> tuple[Pixels, Pixels]:
     """The lower four bits of the blocks left and right of a picture, [height, w, 3] each."""
     packed = np.frombuffer(zlib.compress(text, 9), dtype=np.uint8)
     size = (len(packed) // (3 * height) + 1) * 3 * height
@@ -97,7 +100,7 @@ def hide_text(text: bytes, height: int) -> tuple[np.ndarray, np.ndarray]:
     return (padded & 0x0F) ^ mask, (padded >> 4) ^ mask
 
 
-def _mask(size: int) -> np.ndarray:
+def _mask(size: int) -> Pixels:
     """The first numbers of the generator, lower four bits."""
     states = np.array([1013904223], dtype=np.uint64)
     factor, step = 1664525, 1013904223
@@ -135,7 +138,7 @@ def _decoded(path: Path, text: bytes) -> bytes:
         raise EmbeddingError(f"{path.name} has an embedding in it that is broken.") from error
 
 
-def _pixels(path: Path) -> np.ndarray:
+def _pixels(path: Path) -> Pixels:
     try:
         with Image.open(path, formats=("PNG", "WEBP")) as picture:
             if picture.width * picture.height > MAX_PIXELS:
