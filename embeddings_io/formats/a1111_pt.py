@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-import torch
 from PIL import Image
 
 from ..embedding import Embedding, EmbeddingError
 from .container import Container, Part
 from .string_to_param import has_table, noted, parts, placeholders
+from .torch_zip import archive_of
 
 LABEL = "A1111 .pt"
 SUFFIX = ".pt"
@@ -42,9 +41,7 @@ def objection(encoders: Collection[str]) -> str | None:
 
 def encode(embedding: Embedding, picture: Image.Image | None) -> dict[str, bytes]:
     """One torch file. A1111 takes every entry of SDXL's table for vectors: no room for metadata."""
-    buffer = io.BytesIO()
-    torch.save(table(embedding), buffer)
-    return {SUFFIX: buffer.getvalue()}
+    return {SUFFIX: archive_of(table(embedding))}
 
 
 def table(embedding: Embedding) -> Mapping[str, object]:

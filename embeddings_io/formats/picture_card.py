@@ -151,6 +151,7 @@ def _pixels(path: Path) -> Pixels:
         raise
     except (
         OSError,
+        RuntimeError,
         SyntaxError,
         ValueError,
         EOFError,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zipfile
 from pathlib import Path
@@ -19,6 +20,23 @@ MAX_GROWTH = 64
 
 _DIRECTORY_ENDS = ((b"PK\x05\x06", "<I", 12), (b"PK\x06\x06", "<Q", 40))
 """Signature, layout and place of the directory's size, in the old and in the 64-bit form."""
+
+
+def archive_of(value: object) -> bytes:
+    """A torch file of the parts that every torch and A1111 know: program, version and storages.
+
+    A1111's check of names refuses whatever else torch puts into its archives today.
+    """
+    whole, plain = io.BytesIO(), io.BytesIO()
+    torch.save(value, whole)
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(plain, "w") as new:
+        for name in old.namelist():
+            _, _, part = name.partition("/")
+            if part in ("data.pkl", "version") or part.startswith("data/"):
+                info = zipfile.ZipInfo(f"archive/{part}")
+                info.create_system = 3
+                new.writestr(info, old.read(name))
+    return plain.getvalue()
 
 
 class ZipParts:

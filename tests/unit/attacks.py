@@ -62,10 +62,9 @@ def programs(canary: Path) -> dict[str, bytes]:
         + b"tR"
         + end,
         "timeit": begin
-        + called("timeit", "timeit", b"N" + code[:0], code, b"N", b"K\x01")[:0]
         + called("timeit", "timeit", text("0"), code, b"ctime\nperf_counter\n", b"K\x01")
         + end,
-        "runpy and code": begin
+        "after a harmless call": begin
         + called("code", "InteractiveInterpreter")
         + b"0"
         + called("builtins", "exec", code)

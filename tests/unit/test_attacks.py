@@ -25,9 +25,6 @@ from textual_inversion.tests.unit import attacks, embedding_files
 from textual_inversion.tests.unit.attacks import called, in_legacy, in_zip, text
 
 TRICKS = tuple(attacks.programs(Path("canary")))
-HARMLESS = {"in a popped value", "in the memo", "before a second program"}
-PICKLE_TOO_STRICT = {"as a storage"}
-"""Without a persistent_load the standard library refuses this one after the call was made."""
 
 
 @pytest.mark.parametrize("trick", TRICKS)
@@ -110,7 +107,7 @@ def picture_of(packed: bytes, path: Path) -> Path:
     mask = (embedding_files.generator_numbers(size) & 15).astype(np.uint8).reshape(data.shape)
     black = np.zeros((height, 1, 3), np.uint8)
     blocks = [0xA0 | (data & 15 ^ mask), black, black, 0xA0 | (data >> 4 ^ mask)]
-    Image.fromarray(np.concatenate(blocks, axis=1)).save(path)
+    Image.fromarray(np.concatenate(blocks, axis=1)).save(path, format="PNG")
     return path
 
 
@@ -175,7 +172,7 @@ BOMBS = {
     "repeated by strides": lambda p: in_zip(
         one_entry(tensor(ints(2**20, 768), ints(0, 0))), p, **{"0": bytes(4)}
     ),
-    "repeated by strides, within what a file may have": lambda p: in_zip(
+    "repeated rows": lambda p: in_zip(
         one_entry(tensor(ints(80_000, 768), ints(0, 1))), p, **{"0": bytes(4 * 768)}
     ),
     "compressed program": lambda p: deflated(p, {"data.pkl": many(2**23, b"]")}),
@@ -339,7 +336,7 @@ TINY = {
 def test_a_small_file_cut_at_any_byte_is_refused(tmp_path: Path, what: str) -> None:
     path = TINY[what](tmp_path)
     whole = path.read_bytes()
-    assert len(whole) < 2500 and formats.read(path)
+    assert len(whole) < 4000 and formats.read(path)
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
         refused_or_whole(path)

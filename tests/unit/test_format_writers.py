@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickletools
+import re
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -127,6 +130,28 @@ def test_the_layouts_are_those_that_others_look_for(tmp_path: Path) -> None:
     first, second = formats.write(embedding("SDXL", "pair"), tmp_path, "diffusers")
     assert (first.name, second.name) == ("pair.safetensors", "pair_2.safetensors")
     assert list(load_file(first)) == list(load_file(second)) == ["<pair>"]
+
+
+@pytest.mark.parametrize("what", sorted(HOLDS["a1111_pt"]))
+def test_a1111_finds_nothing_unsafe_in_a_pt(tmp_path: Path, what: str) -> None:
+    """Its checks: three kinds of parts in the archive, and a handful of names in the program."""
+    (path,) = formats.write(embedding(what), tmp_path, "a1111_pt")
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        program = archive.read("archive/data.pkl")
+    allowed = re.compile(r"[^/]+/(version|data\.pkl|data/\d+)")
+    assert all(map(allowed.fullmatch, names)) and len(names) == 2 + len(SETS[what])
+    called = {
+        argument for opcode, argument, _ in pickletools.genops(program) if opcode.name == "GLOBAL"
+    }
+    assert called <= {
+        "collections OrderedDict",
+        "torch._utils _rebuild_tensor_v2",
+        "torch FloatStorage",
+    }
+    assert b"\x93" not in {
+        opcode.code.encode("latin-1") for opcode, _, _ in pickletools.genops(program)
+    }
 
 
 def test_the_placeholder_of_another_trainer_is_kept(tmp_path: Path) -> None:
