@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 
 from ..embedding import ENCODER_OF_WIDTH, EmbeddingError
@@ -24,6 +26,6 @@ def by_width(container: Container, rows: torch.Tensor) -> dict[str, torch.Tensor
     return {ENCODER_OF_WIDTH[width]: rows}
 
 
-def is_vectors(value: object) -> bool:
+def is_vectors(value: object) -> TypeGuard[torch.Tensor]:
     """True for a tensor that may hold vectors: one or two dimensions."""
     return isinstance(value, torch.Tensor) and value.dim() in (1, 2)
