@@ -67,7 +67,7 @@ def test_missing_names_can_be_passed_over(library: Library, missing: str, text: 
 
 
 def test_a_file_that_is_no_embedding_counts_as_missing(library: Library) -> None:
-    with pytest.raises(EmbeddingError, match=r"broken\.pt is not in torch's zip format"):
+    with pytest.raises(EmbeddingError, match=r"broken\.pt is no torch file"):
         expand_prompt("embedding:broken", library)
     dropped = expand_prompt("cat, embedding:broken", library, missing="drop")
     assert dropped.text == "cat" and "broken.pt" in dropped.report
