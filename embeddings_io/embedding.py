@@ -83,6 +83,11 @@ class Embedding:
         """The same vectors with entries added to, or replaced in, the metadata."""
         return replace(self, metadata={**self.metadata, **entries})
 
+    def identified(self) -> Embedding:
+        """The same vectors with what ModelSpec demands of a file in the metadata."""
+        said = metadata_keys.identified(self.metadata, self.name, tuple(self.vectors))
+        return replace(self, metadata=said)
+
     def renamed(self, name: str) -> Embedding:
         """The same vectors under another name; title and trigger phrase follow."""
         return replace(self, name=name, metadata=metadata_keys.retitled(self.metadata, name))

@@ -9,7 +9,9 @@
         initializer_text="cat", kind="subject", steps=400, pictures=6,
         recipe={"learning_rate": 0.05},       # anything JSON can hold
         resolution=(512, 512),                # width, height in pixels the pictures were cut to
+        base_model_hash="",                   # first eight digits, as A1111 shows them
         date="", author="", description="",   # left out of the file when empty
+        license="", tags=[],
     ) -> dict[str, str]
 
 All but `name` may be left out. Nothing here looks at the clock: a date is written only when one is
@@ -19,8 +21,13 @@ passed, so that the same training gives the same bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from .model_families import architecture
+from .names import EmbeddingError
+
+REMOVED = "-"
+"""What to write for a text that is to be taken out."""
 OWN = "textual_inversion."
 """Prefix of the keys that ModelSpec has no word for."""
 
@@ -32,6 +39,19 @@ PLACEHOLDER = f"{OWN}placeholder"
 """The word that another trainer put into its prompts."""
 TITLE = "modelspec.title"
 TRIGGER_PHRASE = "modelspec.trigger_phrase"
+COVERS = "ssmd_cover_images"
+"""A JSON list of pictures in base64, which ComfyUI's model library shows."""
+
+EDITABLE: Mapping[str, str] = {
+    "title": TITLE,
+    "trigger_words": TRIGGER_PHRASE,
+    "description": "modelspec.description",
+    "usage_hint": "modelspec.usage_hint",
+    "author": "modelspec.author",
+    "license": "modelspec.license",
+    "tags": "modelspec.tags",
+}
+"""What people write about an embedding themselves, and the ModelSpec key of each."""
 IMPLEMENTATION = "https://github.com/comfyanonymous/ComfyUI"
 
 
@@ -51,6 +71,9 @@ def describe(
     date: str = "",
     author: str = "",
     description: str = "",
+    base_model_hash: str = "",
+    license: str = "",
+    tags: Sequence[str] = (),
 ) -> dict[str, str]:
     """The metadata of a trained embedding, every value a string, in a fixed order."""
     entries: dict[str, object] = {
@@ -61,9 +84,12 @@ def describe(
         TRIGGER_PHRASE: f"embedding:{name}",
         "modelspec.description": description,
         "modelspec.author": author,
+        "modelspec.license": license,
+        "modelspec.tags": ", ".join(tags),
         "modelspec.date": date,
         "modelspec.resolution": "x".join(map(str, resolution)) if resolution else "",
         BASE_MODEL: base_model,
+        BASE_MODEL_HASH: base_model_hash,
         f"{OWN}encoders": ",".join(encoders),
         f"{OWN}num_vectors": num_vectors,
         f"{OWN}kind": kind,
@@ -75,10 +101,56 @@ def describe(
     return {key: str(value) for key, value in entries.items() if value is not None and value != ""}
 
 
+def identified(metadata: Mapping[str, str], name: str, encoders: Collection[str]) -> dict[str, str]:
+    """The metadata with what ModelSpec demands of every file, where it is missing."""
+    demanded = {
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": f"{architecture(encoders)}/textual-inversion",
+        "modelspec.implementation": IMPLEMENTATION,
+        TITLE: name,
+        TRIGGER_PHRASE: f"embedding:{name}",
+    }
+    return {**demanded, **metadata}
+
+
 def retitled(metadata: Mapping[str, str], name: str) -> dict[str, str]:
     """The same metadata for an embedding that is now called `name`."""
     changed = {TITLE: name, TRIGGER_PHRASE: f"embedding:{name}"}
     return {key: changed.get(key, value) for key, value in metadata.items()}
+
+
+def edited(metadata: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, str]:
+    """The metadata with texts of EDITABLE changed: '' leaves one as it is, '-' takes it out.
+
+    Raises EmbeddingError for a word that is not editable.
+    """
+    changed = dict(metadata)
+    for word, text in texts.items():
+        if word not in EDITABLE:
+            raise EmbeddingError(
+                f"'{word[:80]}' cannot be edited; choose from {', '.join(EDITABLE)}."
+            )
+        if text.strip() == REMOVED:
+            changed.pop(EDITABLE[word], None)
+        elif text.strip():
+            changed[EDITABLE[word]] = text.strip()
+    return changed
+
+
+def told(metadata: Mapping[str, str]) -> list[str]:
+    """What an embedding's metadata says of it, a line each, for people."""
+    lines = [f"{word}: {metadata[key]}" for word, key in EDITABLE.items() if metadata.get(key)]
+    trained = [
+        f"{metadata[key]} {unit}"
+        for key, unit in ((STEPS, "steps"), (f"{OWN}pictures", "pictures"))
+        if metadata.get(key)
+    ]
+    initializer = metadata.get(f"{OWN}initializer_text")
+    if initializer:
+        trained.append(f"from '{initializer}'")
+    if metadata.get(BASE_MODEL):
+        trained.append(f"on {metadata[BASE_MODEL]}")
+    return [*lines, *([f"trained: {', '.join(trained)}"] if trained else [])]
 
 
 def recipe_of(metadata: Mapping[str, str]) -> dict[str, object]:

@@ -16,7 +16,7 @@ from .embedding import Embedding, EmbeddingError
 from .names import check_name
 from .thumbnails import SUFFIX, png_bytes
 
-__all__ = ["EXTENSION", "RIVALS", "check_target", "replace_file", "save", "target"]
+__all__ = ["EXTENSION", "RIVALS", "check_target", "replace_file", "save", "save_sidecar", "target"]
 
 EXTENSION = ".safetensors"
 RIVALS = (EXTENSION, ".pt", ".bin")
@@ -44,11 +44,18 @@ def save(
         check_target(embedding.name, folder, overwrite=overwrite, ending=ending)
     paths = formats.write(embedding, folder, format_name, overwrite=True, thumbnail=thumbnail)
     if thumbnail is not None:
-        try:
-            replace_file(place(folder, embedding.name, SUFFIX), png_bytes(thumbnail))
-        except OSError as error:
-            raise unwritable(path.parent, error) from error
+        save_sidecar(path, thumbnail)
     return paths[0]
+
+
+def save_sidecar(path: Path, picture: Image.Image) -> Path:
+    """Write the picture that stands for an embedding's file beside it. Raises EmbeddingError."""
+    sidecar = path.with_name(path.name.removesuffix(path.suffix) + SUFFIX)
+    try:
+        replace_file(sidecar, png_bytes(picture))
+    except OSError as error:
+        raise unwritable(path.parent, error) from error
+    return sidecar
 
 
 def check_target(

@@ -1,14 +1,26 @@
-"""The small picture beside an embedding's file, which ComfyUI's model library shows."""
+"""The small picture beside or within an embedding's file, which ComfyUI's model library shows."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import io
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+
+from .embedding import Embedding
+from .metadata import COVERS
 
 SIZE = 512
+COVER_SIZE = 384
+"""Within a file pictures are smaller: ComfyUI shows no metadata above 1 MiB."""
 SUFFIX = ".preview.png"
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def thumbnail(image: torch.Tensor) -> Image.Image:
@@ -20,10 +32,10 @@ def thumbnail(image: torch.Tensor) -> Image.Image:
     return fitted(picture)
 
 
-def fitted(picture: Image.Image) -> Image.Image:
-    """The picture as RGB within SIZE pixels; small ones keep their size."""
+def fitted(picture: Image.Image, size: int = SIZE) -> Image.Image:
+    """The picture as RGB within `size` pixels; small ones keep their size."""
     picture = picture.convert("RGB")
-    picture.thumbnail((SIZE, SIZE), Image.Resampling.LANCZOS)
+    picture.thumbnail((size, size), Image.Resampling.LANCZOS)
     return picture
 
 
@@ -32,3 +44,51 @@ def png_bytes(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     fitted(picture).save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def covered(metadata: Mapping[str, str], picture: Image.Image | None) -> dict[str, str]:
+    """The metadata with this picture as a file's own thumbnail; unchanged for None."""
+    if picture is None:
+        return dict(metadata)
+    buffer = io.BytesIO()
+    fitted(picture, COVER_SIZE).save(buffer, format="JPEG", quality=88)
+    text = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return {**metadata, COVERS: json.dumps([text])}
+
+
+def with_cover(embedding: Embedding, picture: Image.Image) -> Embedding:
+    """The embedding whose file will hold this picture."""
+    return replace(embedding, metadata=covered(embedding.metadata, picture))
+
+
+def cover_of(metadata: Mapping[str, str]) -> Image.Image | None:
+    """The thumbnail within a file, or None where there is none that can be shown."""
+    try:
+        first = json.loads(metadata.get(COVERS, "[]"))[0]
+        return opened(io.BytesIO(base64.b64decode(first)))
+    except (ValueError, LookupError, TypeError, binascii.Error):
+        return None
+
+
+def sidecar_of(path: Path) -> Path | None:
+    """The picture beside an embedding's file that stands for it, the pack's own kind first."""
+    stem = path.name[: -len(path.suffix)] if path.suffix else path.name
+    endings = (SUFFIX, *(f"{kind}{end}" for kind in (".preview", "") for end in _PICTURES))
+    beside = (path.with_name(stem + ending) for ending in endings)
+    return next((picture for picture in beside if picture != path and picture.is_file()), None)
+
+
+def thumbnail_of(path: Path, metadata: Mapping[str, str]) -> Image.Image | None:
+    """The picture that stands for a file: the one beside it, else the one within."""
+    beside = sidecar_of(path)
+    shown = opened(beside) if beside is not None else None
+    return shown or cover_of(metadata)
+
+
+def opened(source: Path | io.BytesIO) -> Image.Image | None:
+    """A picture file, or None for anything else."""
+    try:
+        with Image.open(source) as picture:
+            return fitted(picture)
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError):
+        return None
