@@ -8,6 +8,7 @@ import secrets
 import tempfile
 from pathlib import Path
 
+from . import written
 from .names import EmbeddingError
 
 
@@ -20,6 +21,7 @@ def replace_file(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        written.note()
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()

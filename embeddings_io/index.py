@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .names import reads_as_number, without_extension
+from .names import CARD_EXTENSIONS, reads_as_number, without_extension
+from .near_names import near_names
 from .saving import RIVALS
 
+_REMEMBERED = 4096
+"""Look-ups kept; files of one name in many sub-folders make them dear."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One file of the library; `relative` is its path below its folder, with '/' and extension."""
 
@@ -27,8 +30,13 @@ class Entry:
     def name(self) -> str:
         return without_extension(self.relative)
 
+    @property
+    def is_card(self) -> bool:
+        """True for a picture that may hold an embedding; ComfyUI itself passes over those."""
+        return self.relative.lower().endswith(CARD_EXTENSIONS)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class _Hit:
     """A file that ComfyUI may find by a name, ordered by how near it is."""
 
@@ -44,19 +52,26 @@ class Index:
     """
 
     def __init__(
-        self, folders: Sequence[Path], listed: Sequence[Sequence[str]], case_sensitive: bool
+        self,
+        folders: Sequence[Path],
+        listed: Sequence[Sequence[str]],
+        case_sensitive: bool,
+        left_out: Mapping[str, str] | None = None,
     ) -> None:
-        self._folders = list(folders)
         self._case_sensitive = case_sensitive
-        self.entries: list[Entry] = []
-        hits: dict[str, list[_Hit]] = {}
-        for number, (folder, files) in enumerate(zip(folders, listed, strict=True)):
-            for relative in files:
-                entry = Entry(folder, relative)
-                self.entries.append(entry)
-                for key, hit in self._hits_of(entry, number):
-                    hits.setdefault(key, []).append(hit)
-        self._hits = {key: _one_a_directory(found) for key, found in hits.items()}
+        self._left_out = left_out or {}
+        self._rank = {folder: number for number, folder in enumerate(folders)}
+        self.entries = [
+            Entry(folder, relative)
+            for folder, files in zip(folders, listed, strict=True)
+            for relative in files
+        ]
+        by_stem: dict[str, list[int]] = {}
+        for number, entry in enumerate(self.entries):
+            stem = without_extension(entry.relative.rpartition("/")[2])
+            by_stem.setdefault(self._key(stem), []).append(number)
+        self._by_stem = {stem: tuple(numbers) for stem, numbers in by_stem.items()}
+        self._remembered: dict[str, list[_Hit]] = {}
 
     def names(self) -> list[str]:
         """Every name once, sub-folders kept, in alphabetical order."""
@@ -78,7 +93,7 @@ class Index:
         file too, or be read as a weight.
         """
         entry = self.find(name)
-        if entry is None or _has_space(entry.relative):
+        if entry is None or entry.is_card or _has_space(entry.relative):
             return None
         short, full = self._found(entry.name), self._found(entry.relative)
         is_first = bool(short) and short[0].entry == entry and not reads_as_number(entry.name)
@@ -88,17 +103,20 @@ class Index:
 
     def suggest(self, name: str, count: int = 3) -> list[str]:
         """Existing names near a missing one, the nearest first."""
-        wanted = without_extension(name.replace("\\", "/")).casefold()
-        by_fold: dict[str, str] = {}
-        for known in self.names():
-            by_fold.setdefault(known.casefold(), known)
-            by_fold.setdefault(known.rpartition("/")[2].casefold(), known)
-        near = difflib.get_close_matches(wanted, by_fold, n=2 * count, cutoff=0.6)
-        near += [fold for fold in by_fold if len(wanted) > 1 and fold.startswith(wanted)]
-        return list(dict.fromkeys(by_fold[fold] for fold in near))[:count]
+        wanted = without_extension(name.replace("\\", "/"))
+        return near_names(wanted, self.names(), count)
 
     def missing_message(self, name: str) -> str:
         """One sentence for a name that is not there."""
+        reason = self._left_out.get(name.replace("\\", "/"))
+        if reason:
+            return f"Embedding '{name}' {reason}"
+        entry = self.find(name)
+        if entry is not None and entry.is_card:
+            return (
+                f"'{name}' is a picture card, which no prompt can hold; use Load Embedding, or "
+                "Convert Embedding to make a safetensors file of it."
+            )
         near = self.suggest(name)
         if near and _has_space(near[0]):
             return (
@@ -107,7 +125,7 @@ class Index:
             )
         if near:
             return f"Embedding '{name}' not found. Did you mean '{_either(near)}'?"
-        places = ", ".join(str(folder) for folder in self._folders)
+        places = ", ".join(str(folder) for folder in self._rank)
         return f"Embedding '{name}' not found in {places or 'any folder'}."
 
     def _key(self, name: str) -> str:
@@ -115,19 +133,40 @@ class Index:
         return name if self._case_sensitive else name.casefold()
 
     def _found(self, name: str) -> list[_Hit]:
-        return self._hits.get(self._key(name), [])
+        key = self._key(name)
+        found = self._remembered.get(key)
+        if found is None:
+            if len(self._remembered) >= _REMEMBERED:
+                self._remembered.clear()
+            found = self._remembered[key] = _one_a_directory(self._hits(key))
+        return found
 
-    def _hits_of(self, entry: Entry, number: int) -> Iterator[tuple[str, _Hit]]:
+    def _hits(self, key: str) -> list[_Hit]:
+        last = key.rpartition("/")[2]
+        if not last:
+            return []
+        stems = dict.fromkeys((last, without_extension(last)))
+        entries = [self.entries[n] for stem in stems for n in self._by_stem.get(stem, ())]
+        hits = ((entry, self._rank_of(entry, key)) for entry in entries)
+        return [_Hit(self._order(entry, key, rank), entry) for entry, rank in hits if rank >= 0]
+
+    def _rank_of(self, entry: Entry, key: str) -> int:
+        """0 for the file itself, then by extension where the name has none; -1 for no match."""
+        relative = self._key(entry.relative)
+        if _ends_in(relative, key):
+            return 0
+        stem, extension = os.path.splitext(relative)
+        extension = extension.lower()
+        return 1 + RIVALS.index(extension) if extension in RIVALS and _ends_in(stem, key) else -1
+
+    def _order(self, entry: Entry, key: str, rank: int) -> tuple[int, int, str, int]:
         parts = entry.relative.split("/")
-        extension = os.path.splitext(entry.relative)[1].lower()
-        for stripped in range(len(parts)):
-            place = "/".join(parts[:stripped])
-            tail = "/".join(parts[stripped:])
-            yield self._key(tail), _Hit((stripped, number, place, 0), entry)
-            if extension in RIVALS:
-                rank = 1 + RIVALS.index(extension)
-                stem = self._key(without_extension(tail))
-                yield stem, _Hit((stripped, number, place, rank), entry)
+        stripped = len(parts) - 1 - key.count("/")
+        return (stripped, self._rank[entry.folder], "/".join(parts[:stripped]), rank)
+
+
+def _ends_in(path: str, tail: str) -> bool:
+    return path == tail or path.endswith(f"/{tail}")
 
 
 def _one_a_directory(hits: list[_Hit]) -> list[_Hit]:

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from . import facts, written
 from .embedding import Embedding, EmbeddingError
+from .facts import Facts
+from .file_cache import FileCache
 from .folder_scan import FolderScan
-from .formats import read
+from .formats import read, read_many
 from .index import Entry, Index
 from .names import check_name, safe_name
 
-_HASH_BLOCK = 1 << 20
+FRESH_FOR = 1.0
+"""Seconds for which a name that was found is looked up without looking at the folders again."""
+
+MAX_KEPT = 8 * 1024 * 1024
+"""Bytes of vectors kept for the next time; some thousand embeddings."""
 
 
 class Library:
     """Names and files of several folders; see Index for how a name is matched.
 
-    Case counts unless the platform's files have none (Windows, macOS).
+    Case counts unless the platform's files have none (Windows, macOS). Facts are found out when
+    first asked for and kept until the file changes.
     """
 
     def __init__(self, folders: Sequence[Path], *, case_sensitive: bool | None = None) -> None:
@@ -29,18 +37,24 @@ class Library:
             case_sensitive = sys.platform not in ("win32", "darwin")
         self._case_sensitive = case_sensitive
         once = {os.path.realpath(folder): Path(folder) for folder in reversed(folders)}
-        self._scans = [FolderScan(folder) for folder in reversed(once.values())]
+        homes = tuple(once)
+        self._scans = [FolderScan(folder, homes) for folder in reversed(once.values())]
         self._lock = threading.Lock()
-        self._listed: list[list[str]] = [[] for _ in self._scans]
         self._index = self._indexed()
+        self._looked_at = -FRESH_FOR
+        self._saves = -1
+        self._embeddings = FileCache(read, MAX_KEPT, _bytes)
+        self._facts = FileCache(facts.facts)
+        self._norms = FileCache(facts.norms)
+        self._hashes = FileCache(facts.file_hash)
 
     def index(self) -> Index:
         """The index of the files that are there now."""
         with self._lock:
-            listed = [scan.files() for scan in self._scans]
-            if listed != self._listed:
-                self._listed = listed
+            self._saves = written.times()
+            if any([scan.refresh() for scan in self._scans]):
                 self._index = self._indexed()
+            self._looked_at = time.monotonic()
             return self._index
 
     @property
@@ -60,35 +74,77 @@ class Library:
         """The path of `name`. Raises EmbeddingError with near names if it is not in the library."""
         return self._entry(name).path
 
+    def duplicates(self, name: str) -> list[Path]:
+        """Files in other folders that ComfyUI could take for `name` as well."""
+        return self.index().duplicates(name)
+
     def read(self, name: str) -> Embedding:
         """The embedding called `name`; a name that no prompt can hold is replaced by a near one."""
+        return self.read_entry(self._entry(name))
+
+    def read_entry(self, entry: Entry) -> Embedding:
+        """The embedding of a file in the index; kept until the file changes."""
+        return self._embeddings.of(entry.path, _allowed(entry))
+
+    def read_many(self, name: str, rename: str = "") -> list[Embedding]:
+        """All embeddings of a file; a bundle has several, called as the bundle calls them.
+
+        Raises EmbeddingError where several would be renamed.
+        """
         entry = self._entry(name)
-        return read(entry.path, _allowed(entry.name))
+        found = read_many(entry.path)
+        if len(found) > 1 and rename:
+            raise EmbeddingError(
+                f"{entry.path.name} holds {len(found)} embeddings, which cannot all be called "
+                f"'{rename[:80]}'; leave the name empty."
+            )
+        if len(found) == 1 and (rename or found[0].name == safe_name(entry.path.name)):
+            return [found[0].renamed(rename or _allowed(entry))]
+        return found
+
+    def facts(self, name: str) -> Facts:
+        """What the file is, from its header. Raises EmbeddingError only for a missing name."""
+        return self._facts.of(self.resolve(name))
+
+    def norms(self, name: str) -> dict[str, float]:
+        """By encoder key the mean length of its vectors."""
+        return self._norms.of(self.resolve(name))
 
     def file_hash(self, name: str) -> str:
         """SHA-256 of the file, in hexadecimal."""
-        digest = hashlib.sha256()
-        with self.resolve(name).open("rb") as file:
-            while block := file.read(_HASH_BLOCK):
-                digest.update(block)
-        return digest.hexdigest()
+        return self._hashes.of(self.resolve(name))
 
     def fingerprint(self, name: str) -> str:
         """The file's hash, or 'missing'; never raises for a name that is not there."""
-        return self.file_hash(name) if self.index().find(name) else "missing"
+        return self.file_hash(name) if self._find(name) else "missing"
 
     def _entry(self, name: str) -> Entry:
-        index = self.index()
-        entry = index.find(name)
+        entry = self._find(name)
         if entry is None:
-            raise EmbeddingError(index.missing_message(name))
+            raise EmbeddingError(self._index.missing_message(name))
         return entry
 
+    def _find(self, name: str) -> Entry | None:
+        """A name found lately is only checked to be there still; for any other, look again."""
+        fresh = time.monotonic() - self._looked_at < FRESH_FOR
+        if fresh and self._saves == written.times():
+            entry = self._index.find(name)
+            if entry is not None and entry.path.is_file():
+                return entry
+        return self.index().find(name)
+
     def _indexed(self) -> Index:
-        return Index(self.folders, self._listed, self._case_sensitive)
+        left_out = {name: why for scan in self._scans for name, why in scan.left_out.items()}
+        listed = [scan.files for scan in self._scans]
+        return Index(self.folders, listed, self._case_sensitive, left_out)
 
 
-def _allowed(name: str) -> str:
+def _bytes(embedding: Embedding) -> int:
+    return sum(rows.numel() * rows.element_size() for rows in embedding.vectors.values())
+
+
+def _allowed(entry: Entry) -> str:
+    name = os.path.splitext(entry.name)[0] if entry.is_card else entry.name
     try:
         check_name(name)
     except EmbeddingError:

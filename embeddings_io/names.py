@@ -7,6 +7,8 @@ import re
 MAX_LENGTH = 100
 FILE_EXTENSIONS = (".safetensors", ".sft", ".pt", ".pt2", ".pth", ".bin", ".ckpt", ".pkl")
 """Endings of files that ComfyUI lists in an embeddings folder."""
+CARD_EXTENSIONS = (".png", ".webp")
+"""Endings of A1111's picture cards, which ComfyUI does not list."""
 
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_\-./]")
 _RESERVED = {"con", "prn", "aux", "nul"}
@@ -26,6 +28,18 @@ def check_name(name: str, *, subfolders: bool = True) -> None:
     problem = _problem(name, subfolders)
     if problem:
         raise EmbeddingError(f"The embedding name {_quoted(name)} {problem}")
+
+
+def check_file_name(name: str) -> None:
+    """Raise EmbeddingError unless `name`, with '/' for sub-folders, can be a file on any disk."""
+    parts = name.split("/")
+    bad = set(name) & set('<>:"\\|?*') or {c for c in name if not c.isprintable()}
+    odd = any(part.strip(" .") != part or not part or _is_reserved(part) for part in parts)
+    if bad or odd or len(name) > MAX_LENGTH:
+        raise EmbeddingError(
+            f"The file name {_quoted(name)} cannot be used; give at most {MAX_LENGTH} ordinary "
+            "characters, with '/' for sub-folders."
+        )
 
 
 def _problem(name: str, subfolders: bool) -> str | None:

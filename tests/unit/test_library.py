@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from textual_inversion.embeddings_io import folder_scan
+from textual_inversion.embeddings_io import folder_scan, formats
 from textual_inversion.embeddings_io.embedding import Embedding, EmbeddingError
 from textual_inversion.embeddings_io.library import Library
 from textual_inversion.embeddings_io.saving import save
@@ -24,7 +24,10 @@ def put(folder: Path, *files: str) -> Path:
 
 @pytest.fixture
 def library(tmp_path: Path) -> Library:
-    one = put(tmp_path / "1", "a.pt", "a.safetensors", "style/c.safetensors", "my cat.pt", "x.png")
+    one = put(
+        tmp_path / "1", "a.pt", "a.safetensors", "style/c.safetensors", "my cat.pt", "card.png"
+    )
+    put(tmp_path / "1", "a.png", "style/c.preview.png", "card.preview.png", "note.txt")
     two = put(tmp_path / "2", "a.bin", "b.pt", "deep/style/c.pt", "d.ckpt", "7.pt", ".git/z.pt")
     return Library([one, two, tmp_path / "none"], case_sensitive=True)
 
@@ -34,7 +37,16 @@ def relative(library: Library, name: str) -> str:
 
 
 def test_names_keep_their_folders(library: Library) -> None:
-    assert library.names() == ["7", "a", "b", "d", "deep/style/c", "my cat", "style/c"]
+    assert library.names() == [
+        "7",
+        "a",
+        "b",
+        "card.png",
+        "d",
+        "deep/style/c",
+        "my cat",
+        "style/c",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -50,6 +62,7 @@ def test_names_keep_their_folders(library: Library) -> None:
         ("c.pt", "2/deep/style/c.pt"),
         ("d.ckpt", "2/d.ckpt"),
         ("my cat", "1/my cat.pt"),
+        ("card.png", "1/card.png"),
     ],
 )
 def test_a_name_is_one_file(library: Library, name: str, file: str) -> None:
@@ -57,7 +70,22 @@ def test_a_name_is_one_file(library: Library, name: str, file: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "A", "x", "x.png", "d", "z", "../1/a", "/etc/passwd", "./a", "1/a", "le/c", "none"]
+    "name",
+    [
+        "",
+        "A",
+        "card",
+        "a.png",
+        "note.txt",
+        "d",
+        "z",
+        "../1/a",
+        "/etc/passwd",
+        "./a",
+        "1/a",
+        "le/c",
+        "none",
+    ],
 )
 def test_only_inventoried_files_are_found(library: Library, name: str) -> None:
     with pytest.raises(EmbeddingError, match="not found"):
@@ -80,6 +108,7 @@ def test_an_absolute_path_is_no_name(library: Library) -> None:
         ("d.ckpt", "d.ckpt"),
         ("7", "7.pt"),
         ("my cat", None),
+        ("card.png", None),
         ("nope", None),
     ],
 )
@@ -180,6 +209,52 @@ def test_an_unreadable_folder_does_not_hide_the_rest(
     library = Library([tmp_path])
     assert library.names() == ["a"] and library.names() == ["a"]
     assert caplog.text.count("Permission denied") == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_a_link_to_a_file_elsewhere_is_left_out_and_said(tmp_path: Path) -> None:
+    put(tmp_path / "elsewhere", "secret.bin")
+    folder = put(tmp_path / "1", "a.pt", "sub/b.pt")
+    (folder / "out.bin").symlink_to(tmp_path / "elsewhere" / "secret.bin")
+    (folder / "sub" / "in.pt").symlink_to(folder / "a.pt")
+    (folder / "gone.pt").symlink_to(folder / "nowhere.pt")
+    (folder / "device.pt").symlink_to("/dev/zero")
+    os.mkfifo(folder / "pipe.pt")
+    library = Library([folder])
+    assert library.names() == ["a", "sub/b", "sub/in"]
+    with pytest.raises(EmbeddingError, match=r"'out\.bin' is a link to a file outside the embed"):
+        library.resolve("out.bin")
+
+
+def test_a_card_is_loaded_but_never_prompted(tmp_path: Path) -> None:
+    card = Embedding("word", {"clip_l": torch.full((2, 768), 0.5)})
+    formats.write(card, tmp_path, "a1111_card")
+    library = Library([tmp_path])
+    (name,) = library.names()
+    assert library.read(name).name == "word"
+    assert torch.equal(library.read(name).vectors["clip_l"], card.vectors["clip_l"])
+    assert "is a picture card, which no prompt" in library.index().missing_message(name)
+
+
+def test_a_name_found_lately_needs_no_look_at_the_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = Library([put(tmp_path, "sub/a.pt")])
+    assert library.resolve("a") == tmp_path / "sub" / "a.pt"
+    looks = []
+    refresh = folder_scan.FolderScan.refresh
+    monkeypatch.setattr(
+        folder_scan.FolderScan, "refresh", lambda self: looks.append(1) or refresh(self)
+    )
+    assert library.resolve("a") and looks == []
+    put(tmp_path, "later.pt")
+    assert library.resolve("later") and looks == [1]
+    (tmp_path / "later.pt").unlink()
+    with pytest.raises(EmbeddingError, match="'later' not found"):
+        library.resolve("later")
+    assert looks == [1, 1]
+    save(Embedding("a", {"clip_l": torch.ones(1, 768)}), tmp_path)
+    assert library.resolve("a") == tmp_path / "a.safetensors"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
