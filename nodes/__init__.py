@@ -2,7 +2,11 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from .bundle_into_lora import BundleIntoLora
+from .convert_embedding import ConvertEmbedding
+from .describe_embedding import DescribeEmbedding
 from .embedding_prompt import EmbeddingPrompt
+from .embeddings_from_lora import EmbeddingsFromLora
 from .load_embedding import LoadEmbedding
 from .save_embedding import SaveEmbedding
 from .train_embedding import TrainEmbedding
@@ -19,4 +23,8 @@ class TextualInversionExtension(ComfyExtension):
             LoadEmbedding,
             SaveEmbedding,
             EmbeddingPrompt,
+            ConvertEmbedding,
+            DescribeEmbedding,
+            EmbeddingsFromLora,
+            BundleIntoLora,
         ]

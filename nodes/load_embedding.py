@@ -2,6 +2,9 @@
 
 from comfy_api.latest import io, ui
 
+from ..embeddings_io.embedding import EmbeddingError
+from ..embeddings_io.summary import summary
+from ..host.clip_encoders import fit_in
 from ..host.clip_with import clip_with
 from ..host.folders import library, listed_files
 from .schema_fields import aliases
@@ -18,15 +21,16 @@ class LoadEmbedding(io.ComfyNode):
             display_name="Load Embedding",
             category=CATEGORY,
             description=(
-                "Loads a Textual Inversion embedding (safetensors or .pt) and gives a CLIP that "
-                "knows it, whatever ComfyUI itself would find on disk."
+                "Loads a Textual Inversion embedding of any format and gives a CLIP that knows "
+                "it; says what the file is, and whether the CLIP can use it."
             ),
             **aliases("textual inversion", "embedding picker"),
             inputs=[
                 io.Combo.Input(
                     "embedding_name",
                     options=listed_files(),
-                    tooltip="A file in models/embeddings or its sub-folders. Press R to refresh.",
+                    tooltip="A file in models/embeddings or its sub-folders, A1111's picture cards "
+                    "included. Press R to refresh.",
                 ),
                 io.Clip.Input(
                     "clip",
@@ -55,7 +59,14 @@ class LoadEmbedding(io.ComfyNode):
 
     @classmethod
     def execute(cls, embedding_name, clip=None):
-        embedding = library().read(embedding_name)
+        files = library()
+        embedding = files.read(embedding_name)
+        lines = summary(embedding, files.facts(embedding_name).label)
+        lines += [f"also there: {path}" for path in files.duplicates(embedding_name)]
+        found = fit_in(embedding, clip) if clip is not None else None
+        if found is not None and not found.used:
+            raise EmbeddingError(found.warning)
+        lines += [f"Warning: {found.warning}"] if found is not None and found.warning else []
         knowing = clip_with(clip, [embedding]) if clip is not None else None
-        shown = ui.PreviewText(f"{embedding.prompt_text}\n{embedding.describe()}")
+        shown = ui.PreviewText("\n".join(lines))
         return io.NodeOutput(knowing, embedding, embedding.prompt_text, ui=shown)

@@ -2,9 +2,12 @@
 
 from comfy_api.latest import io, ui
 
+from ..embeddings_io.formats import WRITERS
 from ..embeddings_io.saving import save
-from ..embeddings_io.thumbnails import thumbnail
-from ..host.folders import save_folder
+from ..embeddings_io.summary import summary
+from ..embeddings_io.thumbnails import thumbnail, with_cover
+from ..host.folders import SAVE_PLACES, place_folder
+from .format_choice import FORMAT_TOOLTIP
 from .wires import CATEGORY, EmbeddingWire
 
 
@@ -17,7 +20,10 @@ class SaveEmbedding(io.ComfyNode):
             node_id="TI_SaveEmbedding",
             display_name="Save Embedding",
             category=CATEGORY,
-            description="Writes an embedding to models/embeddings as a safetensors file.",
+            description=(
+                "Writes an embedding to models/embeddings, as ComfyUI's safetensors or in "
+                "another program's format."
+            ),
             is_output_node=True,
             inputs=[
                 EmbeddingWire.Input("embedding", tooltip="The embedding to save."),
@@ -39,6 +45,28 @@ class SaveEmbedding(io.ComfyNode):
                     tooltip="The picture that ComfyUI's model library shows for it; the first of "
                     "a batch, at most 512 px.",
                 ),
+                io.Combo.Input(
+                    "format",
+                    options=list(WRITERS),
+                    default="comfyui",
+                    optional=True,
+                    tooltip=FORMAT_TOOLTIP,
+                ),
+                io.Boolean.Input(
+                    "picture_in_file",
+                    default=False,
+                    optional=True,
+                    tooltip="Also keep the preview within the file (at most 384 px, some 20 KB), "
+                    "so that it goes wherever the file goes.",
+                ),
+                io.Combo.Input(
+                    "place",
+                    options=list(SAVE_PLACES),
+                    default=SAVE_PLACES[0],
+                    optional=True,
+                    tooltip="The folder: where ComfyUI's prompts find it, or ComfyUI's output "
+                    "folder, for files that are meant for other programs.",
+                ),
             ],
             outputs=[
                 io.String.Output(
@@ -49,9 +77,21 @@ class SaveEmbedding(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, embedding, name="", overwrite=False, preview=None):
-        named = embedding.renamed(name.strip()) if name.strip() else embedding
+    def execute(
+        cls,
+        embedding,
+        name="",
+        overwrite=False,
+        preview=None,
+        format="comfyui",
+        picture_in_file=False,
+        place=SAVE_PLACES[0],
+    ):
+        named = embedding.renamed(name.strip() or embedding.name).identified()
         picture = thumbnail(preview) if preview is not None else None
-        path = save(named, save_folder(), overwrite=overwrite, thumbnail=picture)
-        shown = ui.PreviewText(f"{named.prompt_text}\n{named.describe()}\nSaved as {path}")
+        if picture is not None and picture_in_file:
+            named = with_cover(named, picture)
+        folder = place_folder(place)
+        path = save(named, folder, format_name=format, overwrite=overwrite, thumbnail=picture)
+        shown = ui.PreviewText("\n".join([*summary(named), f"Saved as {path}"]))
         return io.NodeOutput(named.prompt_text, ui=shown)

@@ -15,6 +15,10 @@ NODES = {
     "TI_LoadEmbedding": "Load Embedding",
     "TI_SaveEmbedding": "Save Embedding",
     "TI_EmbeddingPrompt": "Embedding Prompt",
+    "TI_ConvertEmbedding": "Convert Embedding",
+    "TI_DescribeEmbedding": "Describe Embedding",
+    "TI_EmbeddingsFromLora": "Embeddings from LoRA",
+    "TI_BundleIntoLora": "Bundle into LoRA",
 }
 LANGUAGES = ("en", "es", "ja", "zh")
 
