@@ -16,7 +16,7 @@ from microworld.expand import expand
 from microworld.learning import Learner
 from microworld.sampler import Sampler
 
-from . import recipe_race, step_time
+from . import library_scale, recipe_race, step_time
 from .recipes import RECIPES
 
 
@@ -58,12 +58,18 @@ def _recipes(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> st
     return recipe_race.table(found)
 
 
+def _library(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
+    files = 1000 if options.quick else library_scale.FILES
+    return library_scale.table(library_scale.measure(comfyui, files))
+
+
 MEASUREMENTS: dict[str, Callable[[Path, Path, argparse.Namespace], str]] = {
     "judge": _judge,
     "floors": _floors,
     "gates": _gates,
     "steps": _steps,
     "recipes": _recipes,
+    "library": _library,
 }
 
 
