@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from . import formats, metadata
 from .embedding import EmbeddingError
 from .model_families import made_for
+from .thumbnails import thumbnail_of
 
 _BLOCK = 1 << 20
 
@@ -65,6 +68,15 @@ def facts(path: Path) -> Facts:
         base_model=said.get(metadata.BASE_MODEL, ""),
         has_picture=metadata.COVERS in said,
     )
+
+
+def thumbnail(path: Path) -> Image.Image | None:
+    """The picture that stands for a file, at most 512 px, or None."""
+    try:
+        said = formats.describe(path).metadata
+    except EmbeddingError:
+        said = {}
+    return thumbnail_of(path, said)
 
 
 def norms(path: Path) -> dict[str, float]:

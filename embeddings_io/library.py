@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from PIL import Image
+
 from . import facts, written
 from .embedding import Embedding, EmbeddingError
 from .facts import Facts
@@ -109,6 +111,10 @@ class Library:
     def norms(self, name: str) -> dict[str, float]:
         """By encoder key the mean length of its vectors."""
         return self._norms.of(self.resolve(name))
+
+    def thumbnail(self, name: str) -> Image.Image | None:
+        """The picture beside the file, else the one within it; never kept."""
+        return facts.thumbnail(self.resolve(name))
 
     def file_hash(self, name: str) -> str:
         """SHA-256 of the file, in hexadecimal."""

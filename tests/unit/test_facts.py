@@ -41,6 +41,9 @@ def test_the_facts_of_every_kind_of_file(tmp_path: Path) -> None:
     assert library.facts("xl").made_for == "SDXL" and not library.facts("xl").has_picture
     assert library.facts("old").label == formats.FORMATS["a1111_pt"].LABEL
     assert library.facts("broken.pt").problem.startswith("broken.pt ")
+    assert library.thumbnail("cat").size == (9, 9)
+    Image.new("RGB", (7, 7)).save(tmp_path / "broken.jpg")
+    assert library.thumbnail("broken.pt").size == (7, 7) and library.thumbnail("old") is None
     assert library.norms("cat") == {"clip_l": pytest.approx(0.1 * 768**0.5)}
 
 
