@@ -7,9 +7,10 @@ quotes and brackets there. Which names exist is asked of a `Lookup`, so this is 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
+from .keywords import Keywords
 from .weights import Segment, groups, segments
 
 Lookup = Callable[[str], "str | None"]
@@ -17,8 +18,8 @@ Lookup = Callable[[str], "str | None"]
 
 _PREFIX = re.compile(r"(?<!\w)embedding:(?:\s*embedding:)*")
 _RUN = re.compile(r"(?:\\[()]|[^\s()])+")
-_PLAIN_NAME = re.compile(r"(?:[\w\-./+]|\\(?![()]))+")
-_CONTINUES = re.compile(r"\.*(?:[\w\-/]|\\(?![()]))")
+_PLAIN_NAME = re.compile(r"(?:\w|[\-./+](?!embedding:)|\\(?![()]))+")
+CONTINUES = re.compile(r"\.*(?:\w|[\-/](?!embedding:)|\\(?![()]))")
 _BARE_WEIGHT = re.compile(r":\s*(\d+\.?\d*|\.\d+)(?!\w|\.\d)")
 _ENDS_NAME = re.compile(r"\s|,+(?:\s|\Z)")
 _BRACKET = re.compile(r"(?<!\\)[()]")
@@ -27,8 +28,7 @@ _EMPTY_GROUP = re.compile(r"[\s,]*(?::[\s\d.+\-]*)?")
 LONGEST_NAME = 255
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(NamedTuple):
     """One reference, text[start:end]; `name` as written, `target` None where it is missing.
 
     `weight` is the one it is encoded with; `own_weight` the number written right behind the name
@@ -44,21 +44,28 @@ class Reference:
     is_keyword: bool = False
 
 
-def find(text: str, lookup: Lookup, keywords: Sequence[str] = ()) -> list[Reference]:
+def find(text: str, lookup: Lookup, keywords: Keywords | Sequence[str] = ()) -> list[Reference]:
     """All references in order, and whole words of `keywords` as if they were references."""
-    words = _keyword_pattern(keywords)
+    words = keywords if isinstance(keywords, Keywords) else Keywords.of(keywords, lookup)
+    if not words and _PREFIX.search(text) is None:
+        return []
     found: list[Reference] = []
     for segment in segments(text):
         references = list(_in_segment(text, segment, lookup))
-        taken = [(reference.start, reference.end) for reference in references]
-        if words is not None:
-            references += _keywords_in(text, segment, words, taken, lookup)
-        found += sorted(references, key=lambda reference: reference.start)
+        if words:
+            taken = [(reference.start, reference.end) for reference in references]
+            references += _keywords_in(text, segment, words, taken)
+            references.sort(key=lambda reference: reference.start)
+        found += references
     return found
 
 
 def expand(
-    text: str, lookup: Lookup, keywords: Sequence[str] = (), *, drop_missing: bool = False
+    text: str,
+    lookup: Lookup,
+    keywords: Keywords | Sequence[str] = (),
+    *,
+    drop_missing: bool = False,
 ) -> str:
     """The text with every reference set apart by spaces and written by its target.
 
@@ -66,12 +73,17 @@ def expand(
     'embedding:' without a name is always dropped, as ComfyUI fails on it; missing names only with
     `drop_missing`. A keyword that is no name stays a word.
     """
-    text = _without_missing(text, lookup, keywords, drop_missing)
-    references = [
-        reference
-        for reference in find(text, lookup, keywords)
-        if reference.target is not None or not reference.is_keyword
-    ]
+    if not isinstance(keywords, Keywords):
+        keywords = Keywords.of(keywords, lookup)
+
+    def is_unwanted(one: Reference) -> bool:
+        return one.target is None and not one.is_keyword and (drop_missing or not one.name)
+
+    found = find(text, lookup, keywords)
+    if any(map(is_unwanted, found)):
+        text = without(text, lookup, is_unwanted, keywords)
+        found = find(text, lookup, keywords)
+    references = [one for one in found if one.target is not None or not one.is_keyword]
     if not references:
         return text
     written = []
@@ -83,10 +95,24 @@ def expand(
     return "".join(written) + text[position:]
 
 
+def without(
+    text: str,
+    lookup: Lookup,
+    unwanted: Callable[[Reference], bool],
+    keywords: Keywords | Sequence[str] = (),
+) -> str:
+    """The text without the references that are `unwanted`, their empty brackets and commas."""
+    while True:
+        found = next((one for one in find(text, lookup, keywords) if unwanted(one)), None)
+        if found is None:
+            return text
+        text = _cut(text, found.start, found.end)
+
+
 def leading_name(run: str, lookup: Lookup) -> tuple[str, int, str] | None:
     """The longest existing name that `run` begins with: as written, its length, its target."""
     for length in range(min(len(run), LONGEST_NAME), 0, -1):
-        if run[length - 1] == "\\" or _CONTINUES.match(run, length):
+        if run[length - 1] == "\\" or CONTINUES.match(run, length):
             continue
         name = run[:length].replace("\\(", "(").replace("\\)", ")")
         target = lookup(name)
@@ -125,28 +151,14 @@ def _reference(text: str, segment: Segment, prefix: re.Match[str], lookup: Looku
     return Reference(prefix.start(), number.end(), name, target, float(own), own)
 
 
-def _keyword_pattern(keywords: Iterable[str]) -> re.Pattern[str] | None:
-    longest_first = sorted({word for word in keywords if word.strip()}, key=lambda w: (-len(w), w))
-    if not longest_first:
-        return None
-    words = "|".join(re.escape(word) for word in longest_first)
-    return re.compile(rf"(?<![\w\-/\\])(?<!\w\.)(?:{words})(?![\w\-/]|\\(?![()])|\.[\w\-/])")
-
-
 def _keywords_in(
-    text: str,
-    segment: Segment,
-    words: re.Pattern[str],
-    taken: Sequence[tuple[int, int]],
-    lookup: Lookup,
+    text: str, segment: Segment, words: Keywords, taken: Sequence[tuple[int, int]]
 ) -> Iterator[Reference]:
     taken = [*taken, *(tag.span() for tag in _TAG.finditer(text, segment.start, segment.end))]
-    for word in words.finditer(text, segment.start, segment.end):
-        start, end = word.span()
+    for start, end, word in words.matches(text, segment.start, segment.end):
         if any(start < closed and opened < end for opened, closed in taken):
             continue
-        name = word.group()
-        yield Reference(start, end, name, lookup(name), segment.weight, is_keyword=True)
+        yield Reference(start, end, word, words.targets[word], segment.weight, is_keyword=True)
 
 
 def _rewritten(text: str, segment: Segment, references: Sequence[Reference]) -> str:
@@ -168,20 +180,6 @@ def _rewritten(text: str, segment: Segment, references: Sequence[Reference]) -> 
 def _after(open_name: bool, literal: str) -> str:
     apart = not open_name or not literal or _ENDS_NAME.match(literal)
     return literal if apart else f" {literal}"
-
-
-def _without_missing(text: str, lookup: Lookup, keywords: Sequence[str], drop_missing: bool) -> str:
-    while True:
-        missing = [
-            reference
-            for reference in find(text, lookup, keywords)
-            if reference.target is None
-            and not reference.is_keyword
-            and (drop_missing or not reference.name)
-        ]
-        if not missing:
-            return text
-        text = _cut(text, missing[0].start, missing[0].end)
 
 
 def _cut(text: str, start: int, end: int) -> str:

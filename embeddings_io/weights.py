@@ -8,13 +8,13 @@ itself and of the brackets inside it, unless the text ends in a closing one.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
+_BRACKET = re.compile(r"[()]")
 _NUMERIC_REFERENCE = re.compile(r"(?<!\w)embedding\Z")
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """A stretch of text without brackets of weight: text[start:end] at one weight."""
 
     start: int
@@ -22,8 +22,7 @@ class Segment:
     weight: float
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """A weighted bracket, text[start:end], brackets included."""
 
     start: int
@@ -32,6 +31,8 @@ class Group:
 
 def segments(text: str) -> list[Segment]:
     """The stretches of a prompt in order. What lies between them are brackets and weights."""
+    if "(" not in text:
+        return [Segment(0, len(text), 1.0)] if text else []
     return [part for part in _parts(text, 0, len(text), 1.0) if isinstance(part, Segment)]
 
 
@@ -56,11 +57,11 @@ def _pieces(text: str, start: int, end: int) -> list[tuple[int, int, bool]]:
     pieces = []
     level = 0
     piece = start
-    for position in range(start, end):
-        bracket = text[position]
-        if bracket not in "()" or (position > start and text[position - 1] == "\\"):
+    for bracket in _BRACKET.finditer(text, start, end):
+        position = bracket.start()
+        if position > start and text[position - 1] == "\\":
             continue
-        if bracket == "(":
+        if bracket.group() == "(":
             if level == 0 and position > piece:
                 pieces.append((piece, position, False))
                 piece = position

@@ -4,101 +4,109 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from ..embeddings_io.embedding import Embedding, EmbeddingError
-from ..embeddings_io.names import without_extension
-from ..embeddings_io.references import leading_name
+from ..embeddings_io.vocabulary import Known
+from .knowing_tokenizer import is_part, taught
 
 logger = logging.getLogger(__name__)
 
-LOOK_UP = "_try_get_embedding"
-"""The method by which ComfyUI's tokenizers turn the text behind 'embedding:' into vectors."""
+KNOWN = "known_embeddings"
+"""Attribute of a taught tokenizer: what it was taught, by name."""
 
 
-def clip_with(clip: Any, embeddings: Sequence[Embedding]) -> Any:
+def clip_with(
+    clip: Any, embeddings: Sequence[Embedding], origin: str = "known by this CLIP"
+) -> Any:
     """A copy of `clip` whose tokenizers resolve these embeddings' names from memory.
 
     The given CLIP and its tokenizer stay as they are, and results can be given further embeddings;
     the last one of a name counts. Encoders that an embedding has no vectors for see nothing in its
     place. Raises EmbeddingError if an embedding has none for any of the encoders.
     """
-    tokenizer = copy.copy(clip.tokenizer)
-    parts = {
-        attribute: copy.copy(value)
-        for attribute, value in vars(tokenizer).items()
-        if hasattr(value, LOOK_UP)
-    }
-    vars(tokenizer).update(parts)
-    lookers = [*parts.values(), *([tokenizer] if hasattr(tokenizer, LOOK_UP) else [])]
-    if not lookers:
+    parts = tokenizer_parts(clip)
+    for embedding in embeddings:
+        _check_fit(embedding, parts)
+    known = {embedding.name: Known(embedding, origin) for embedding in embeddings}
+    return _with_words(clip, {one.name: one.vectors for one in embeddings}, known)
+
+
+def clip_with_words(clip: Any, words: Mapping[str, Mapping[str, torch.Tensor]]) -> Any:
+    """A copy of `clip` that resolves names to vectors [n, d] by encoder key."""
+    return _with_words(clip, words, {})
+
+
+def known_by(clip: Any) -> dict[str, Known]:
+    """The embeddings that a CLIP was taught, by name."""
+    return dict(getattr(clip.tokenizer, KNOWN, {}))
+
+
+def tokenizer_parts(clip: Any) -> dict[str, Any]:
+    """The tokenizers of a CLIP's text encoders by attribute; '' where it is one itself.
+
+    Raises EmbeddingError if none of them has a place for embeddings.
+    """
+    tokenizer = clip.tokenizer
+    parts = {name: value for name, value in vars(tokenizer).items() if is_part(value)}
+    if is_part(tokenizer):
+        parts[""] = tokenizer
+    if not parts:
         raise EmbeddingError(
             f"This CLIP's tokenizer ({type(tokenizer).__name__}) has no place for embeddings."
         )
-    for embedding in embeddings:
-        _check_fit(embedding, lookers)
-    for part in lookers:
-        _teach(part, embeddings)
+    return parts
+
+
+def vectors_for(part: Any, vectors: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
+    """The rows [n, d] that fit a tokenizer's text encoder, or None."""
+    rows = vectors.get(part.embedding_key)
+    return rows if rows is not None and rows.shape[-1] == part.embedding_size else None
+
+
+def encoders_without(clip: Any, embedding: Embedding) -> list[str]:
+    """The encoder keys of a CLIP that an embedding has no vectors for."""
+    parts = tokenizer_parts(clip).values()
+    return [p.embedding_key for p in parts if vectors_for(p, embedding.vectors) is None]
+
+
+def _with_words(
+    clip: Any, words: Mapping[str, Mapping[str, torch.Tensor]], known: Mapping[str, Known]
+) -> Any:
+    parts = tokenizer_parts(clip)
+    tokenizer = copy.copy(clip.tokenizer)
+    for attribute, part in parts.items():
+        fitting = {name: _rows_or_none(part, vectors) for name, vectors in words.items()}
+        if attribute:
+            setattr(tokenizer, attribute, taught(part, fitting))
+        else:
+            tokenizer = taught(tokenizer, fitting)
+    setattr(tokenizer, KNOWN, {**getattr(clip.tokenizer, KNOWN, {}), **known})
     knowing = clip.clone()
     knowing.tokenizer = tokenizer
     return knowing
 
 
-def _teach(part: Any, embeddings: Sequence[Embedding]) -> None:
-    vectors = {embedding.name: _vectors_for(part, embedding) for embedding in embeddings}
-    shape = _answer_shape(part)
-    on_disk: Callable[[str], tuple[Any, ...]] = getattr(part, LOOK_UP)
-
-    def look_up(text: str) -> tuple[Any, ...]:
-        start = len(text) - len(text.lstrip())
-        run = (text[start:].split() or [""])[0]
-        known = leading_name(run, lambda name: _known(name, vectors))
-        if known is None:
-            return on_disk(text) if run else shape(None, "", "")
-        _, length, name = known
-        return shape(vectors[name], name, text[start + length :].strip())
-
-    setattr(part, LOOK_UP, look_up)
-    if part.embedding_directory is None:
-        part.embedding_directory = []
+def _rows_or_none(part: Any, vectors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    rows = vectors_for(part, vectors)
+    return rows if rows is not None else torch.empty(0, part.embedding_size)
 
 
-def _known(name: str, vectors: Mapping[str, torch.Tensor]) -> str | None:
-    name = name.replace("\\", "/")
-    return next((one for one in (name, without_extension(name)) if one in vectors), None)
-
-
-def _vectors_for(part: Any, embedding: Embedding) -> torch.Tensor:
-    rows = embedding.vectors.get(part.embedding_key)
-    if rows is None or rows.shape[-1] != part.embedding_size:
-        return torch.empty(0, part.embedding_size)
-    return rows
-
-
-def _answer_shape(part: Any) -> Callable[[Any, str, str], tuple[Any, ...]]:
-    """How this ComfyUI's look-up answers: (vectors, rest), or since 0.28 (vectors, name, rest)."""
-    probe = copy.copy(part)
-    probe.embedding_directory = []
-    vars(probe).pop(LOOK_UP, None)
-    if len(getattr(probe, LOOK_UP)("-")) == 2:
-        return lambda rows, name, rest: (rows, rest)
-    return lambda rows, name, rest: (rows, name, rest)
-
-
-def _check_fit(embedding: Embedding, lookers: Sequence[Any]) -> None:
-    wanted = [f"{part.embedding_key} [{part.embedding_size}]" for part in lookers]
+def _check_fit(embedding: Embedding, parts: Mapping[str, Any]) -> None:
+    wanted = {part.embedding_key: part.embedding_size for part in parts.values()}
+    labels = {key: f"{key} [{size}]" for key, size in wanted.items()}
     missing = [
-        label
-        for part, label in zip(lookers, wanted, strict=True)
-        if not len(_vectors_for(part, embedding))
+        labels[part.embedding_key]
+        for part in parts.values()
+        if vectors_for(part, embedding.vectors) is None
     ]
-    if len(missing) == len(lookers):
+    if len(missing) == len(parts):
         raise EmbeddingError(
             f"Embedding '{embedding.name}' has {embedding.describe()}, but this CLIP's text "
-            f"encoders are {', '.join(wanted)}; it was made for another model family."
+            f"encoders are {', '.join(labels.values())}; it was made for another model family."
         )
     if missing:
         logger.warning(

@@ -5,12 +5,15 @@ from comfy_api.latest import ComfyExtension, io
 from .bundle_into_lora import BundleIntoLora
 from .convert_embedding import ConvertEmbedding
 from .describe_embedding import DescribeEmbedding
+from .embedding_carrier import EmbeddingCarrier
 from .embedding_prompt import EmbeddingPrompt
 from .embeddings_from_lora import EmbeddingsFromLora
+from .encode_embedding_prompt import EncodeEmbeddingPrompt
 from .load_embedding import LoadEmbedding
 from .save_embedding import SaveEmbedding
 from .train_embedding import TrainEmbedding
 from .training_options import TrainingOptions
+from .workflow_needs import WorkflowNeeds
 
 
 class TextualInversionExtension(ComfyExtension):
@@ -27,4 +30,7 @@ class TextualInversionExtension(ComfyExtension):
             DescribeEmbedding,
             EmbeddingsFromLora,
             BundleIntoLora,
+            EncodeEmbeddingPrompt,
+            EmbeddingCarrier,
+            WorkflowNeeds,
         ]

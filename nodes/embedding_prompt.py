@@ -2,9 +2,17 @@
 
 from comfy_api.latest import io, ui
 
-from ..embeddings_io.prompt import ON_MISSING, expand_prompt, fingerprint, keyword_list
+from ..embeddings_io.prompt import (
+    ON_MISSING,
+    expand_prompt,
+    fingerprint,
+    keyword_list,
+    referenced_names,
+)
 from ..host.folders import library
+from ..host.running_prompt import writers_signature
 from .schema_fields import aliases
+from .waiting import wait_first, wait_for_input
 from .wires import CATEGORY
 
 
@@ -52,6 +60,7 @@ class EmbeddingPrompt(io.ComfyNode):
                     tooltip="Let the name of every embedding in the folders work as a plain word. "
                     "Mind embeddings that are called like common words.",
                 ),
+                wait_for_input(),
             ],
             outputs=[
                 io.String.Output(display_name="text", tooltip="The prompt, for CLIP Text Encode."),
@@ -60,21 +69,23 @@ class EmbeddingPrompt(io.ComfyNode):
                     tooltip="A line for every embedding: its file, encoders, vectors and weight.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
 
     @classmethod
-    def fingerprint_inputs(cls, text, missing, keywords="", library_keywords=False):
-        words = keyword_list(keywords or "")
-        return fingerprint(text, library(), words, library_keywords=bool(library_keywords))
+    def fingerprint_inputs(cls, text, missing, keywords="", library_keywords=False, **_):
+        words, everywhere = keyword_list(keywords or ""), bool(library_keywords)
+        files = fingerprint(text, library(), words, library_keywords=everywhere)
+        names = referenced_names(text, library(), words, library_keywords=everywhere)
+        return f"{files}\n{writers_signature(names)}"
 
     @classmethod
-    def execute(cls, text, missing, keywords="", library_keywords=False):
+    def execute(cls, text, missing, keywords="", library_keywords=False, wait_for=None):
+        words = keyword_list(keywords)
+        if again := wait_first(cls, text, library(), words, library_keywords):
+            return again
         expansion = expand_prompt(
-            text,
-            library(),
-            missing=missing,
-            keywords=keyword_list(keywords),
-            library_keywords=library_keywords,
+            text, library(), missing=missing, keywords=words, library_keywords=library_keywords
         )
         shown = ui.PreviewText(f"{expansion.text}\n\n{expansion.report}")
         return io.NodeOutput(expansion.text, expansion.report, ui=shown)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from textual_inversion.embeddings_io.embedding import Embedding
+from textual_inversion.embeddings_io.saving import save
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "example_workflows").glob("*.json"))
@@ -119,6 +126,8 @@ def small(workflow: dict, pictures: list[str]) -> dict:
                 inputs |= {"width": 64, "height": 64}
             case "KSampler":
                 inputs["steps"] = 3
+            case "LoraLoader":
+                inputs["lora_name"] = "lora-with-words.safetensors"
             case "TI_TrainEmbedding":
                 inputs |= {"steps": 6, "batch_size": 1, "overwrite": True}
     return workflow
@@ -132,6 +141,75 @@ def test_they_run_one_after_the_other(client, pictures, server) -> None:
         image = run.outputs[saving]["images"][0]
         assert client.picture(image).startswith(b"\x89PNG")
     assert (server.base.embeddings / "my-word.safetensors").is_file()
+
+
+def posted(name: str) -> dict:
+    return json.loads((POSTED / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def word(server) -> Embedding:
+    """'my-word' in the embeddings folder, for as long as a test takes."""
+    rows = torch.randn(2, 768, generator=torch.Generator().manual_seed(3))
+    word = Embedding("my-word", {"clip_l": rows / rows.norm(dim=1, keepdim=True) * 0.39})
+    path = server.base.embeddings / "my-word.safetensors"
+    before = path.read_bytes() if path.is_file() else None
+    save(word, server.base.embeddings, overwrite=True)
+    yield word
+    path.unlink(missing_ok=True)
+    if before is not None:
+        path.write_bytes(before)
+
+
+def drawn(client, workflow: dict) -> tuple[bytes, str]:
+    """The pixels of the saved picture, and what the prompt's node says."""
+    run = client.run(small(workflow, []))
+    assert run.succeeded, run.error
+    (image,) = run.outputs["25"]["images"]
+    with Image.open(io.BytesIO(client.picture(image))) as picture:
+        return picture.tobytes(), run.outputs["20"]["text"][0]
+
+
+def test_plain_words(client, word) -> None:
+    workflow = posted("Embeddings as Plain Words")
+    pixels, report = drawn(client, workflow)
+    assert report.startswith("embedding:my-word = my-word.safetensors, 2 vectors")
+    assert "keyword 'my-word'" in report
+    inputs = workflow["20"]["inputs"]
+    inputs |= {"text": inputs["text"].replace("my-word", "embedding:my-word"), "bare_names": "off"}
+    assert drawn(client, workflow)[0] == pixels
+
+
+def test_sharing_without_the_file(client, server, word) -> None:
+    """Filled on one machine, it draws the same on one that has no such file."""
+    workflow = posted("Share an Embedding in the Workflow")
+    pixels, _ = drawn(client, workflow)
+    run = client.run({node: workflow[node] for node in ("2", "3", "4")})
+    (packed,) = run.outputs["4"]["carried"]
+    shared = posted("Share an Embedding in the Workflow")
+    del shared["3"], shared["4"]["inputs"]["embedding"]
+    shared["4"]["inputs"]["data"] = packed
+    (server.base.embeddings / "my-word.safetensors").unlink()
+    again, report = drawn(client, shared)
+    assert again == pixels and report.startswith("embedding:my-word = carried, 2 vectors")
+
+
+def test_words_inside_a_lora(client, server, word) -> None:
+    workflow = posted("Use Embeddings Inside a LoRA")
+    (server.base.embeddings / "my-word.safetensors").unlink()
+    layer = "lora_te_text_model_encoder_layers_0_mlp_fc1"
+    tensors = {
+        f"{layer}.lora_up.weight": torch.full((3072, 1), 0.01),
+        f"{layer}.lora_down.weight": torch.full((1, 768), 0.01),
+        "bundle_emb.my-word.clip_l": word.vectors["clip_l"],
+    }
+    folder = server.base.folder / "models" / "loras"
+    save_file(tensors, folder / "lora-with-words.safetensors")
+    _, report = drawn(client, workflow)
+    assert report.startswith("embedding:my-word = in the LoRA lora-with-words.safetensors, 2 vect")
+    workflow["20"]["inputs"]["clip"] = ["2", 1]
+    run = client.run(small(workflow, []))
+    assert "Embedding 'my-word' not found" in run.error
 
 
 def test_a_missing_word_stops_the_second_with_a_sentence(client, pictures) -> None:

@@ -19,6 +19,9 @@ NODES = {
     "TI_DescribeEmbedding": "Describe Embedding",
     "TI_EmbeddingsFromLora": "Embeddings from LoRA",
     "TI_BundleIntoLora": "Bundle into LoRA",
+    "TI_EncodeEmbeddingPrompt": "Encode Embedding Prompt",
+    "TI_EmbeddingCarrier": "Embedding Carrier",
+    "TI_WorkflowNeeds": "Workflow Needs",
 }
 LANGUAGES = ("en", "es", "ja", "zh")
 

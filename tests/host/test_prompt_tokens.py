@@ -185,9 +185,8 @@ def test_names_resolve_from_memory_before_the_disk(sd1, library) -> None:
     clip = clip_with(clip_with(Clip(sd1), [new]), [only])
     rows = clip.tokenizer.clip_l.tokenize_with_weights("embedding:a,embedding:unsaved embedding:b")
     known = {"a": new, "unsaved": only, "b": library.read("b")}
-    # ',embedding:unsaved' is not set apart, so the tokenizer itself must read it as words
-    literal = [("@a", 1.0), (",embedding:unsaved", 1.0), ("@b", 1.0)]
-    assert_means(clip.tokenizer.clip_l, rows, literal, known)
+    meant = [("@a", 1.0), (",", 1.0), ("@unsaved", 1.0), ("@b", 1.0)]
+    assert_means(clip.tokenizer.clip_l, rows, meant, known)
     rows = clip.tokenizer.clip_l.tokenize_with_weights("(embedding:unsaved:1.5), embedding:a[x]")
     assert_means(
         clip.tokenizer.clip_l,

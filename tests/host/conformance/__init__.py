@@ -1,0 +1,1 @@
+"""Prompts as people write them, what they mean, and how ComfyUI's own tokenizers read them."""

@@ -1,0 +1,133 @@
+"""CLIPs of every family with ComfyUI's own classes and tokenizers, and tiny random encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+CLIP = {
+    "num_hidden_layers": 3,
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_attention_heads": 2,
+    "projection_dim": 32,
+}
+T5 = {"d_model": 32, "d_ff": 32, "d_kv": 16, "num_heads": 2, "num_layers": 1}
+LLM = {
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+}
+OPTIONS = {
+    "clip_l_model_config": CLIP,
+    "clip_g_model_config": CLIP | {"hidden_size": 48},
+    "clip_h_model_config": CLIP | {"hidden_size": 64},
+    "t5xxl_model_config": T5,
+    "llama_model_config": LLM,
+    "qwen3_4b_model_config": LLM,
+}
+WIDTHS = {"clip_l": 32, "clip_g": 48, "clip_h": 64, "t5xxl": 32, "llama": 32, "qwen3_4b": 32}
+
+
+def _sd1() -> tuple[Any, Any]:
+    from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer
+
+    return SD1ClipModel, SD1Tokenizer
+
+
+def _sd2() -> tuple[Any, Any]:
+    from comfy.text_encoders.sd2_clip import SD2ClipModel, SD2Tokenizer
+
+    return SD2ClipModel, SD2Tokenizer
+
+
+def _sdxl() -> tuple[Any, Any]:
+    from comfy.sdxl_clip import SDXLClipModel, SDXLTokenizer
+
+    return SDXLClipModel, SDXLTokenizer
+
+
+def _sd3() -> tuple[Any, Any]:
+    from comfy.text_encoders.sd3_clip import SD3Tokenizer, sd3_clip
+
+    return sd3_clip(dtype_t5=torch.float16), SD3Tokenizer
+
+
+def _flux() -> tuple[Any, Any]:
+    from comfy.text_encoders.flux import FluxTokenizer, flux_clip
+
+    return flux_clip(), FluxTokenizer
+
+
+def _pixart() -> tuple[Any, Any]:
+    from comfy.text_encoders.pixart_t5 import PixArtTokenizer, pixart_te
+
+    return pixart_te(), PixArtTokenizer
+
+
+def _hunyuan_video() -> tuple[Any, Any]:
+    from comfy.text_encoders.hunyuan_video import HunyuanVideoTokenizer, hunyuan_video_clip
+
+    return hunyuan_video_clip(), HunyuanVideoTokenizer
+
+
+def _z_image() -> tuple[Any, Any]:
+    from comfy.text_encoders.z_image import ZImageTokenizer, te
+
+    return te(), ZImageTokenizer
+
+
+FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
+    "SD1": _sd1,
+    "SD2": _sd2,
+    "SDXL": _sdxl,
+    "SD3": _sd3,
+    "Flux": _flux,
+    "PixArt": _pixart,
+    "HunyuanVideo": _hunyuan_video,
+    "ZImage": _z_image,
+}
+
+
+def tiny_clip(family: str, folders: Sequence[Path]) -> Any:
+    """ComfyUI's CLIP of a family, whose tokenizers look in `folders`; the same at every call."""
+    import comfy.sd
+
+    model, tokenizer = FAMILIES[family]()
+    options = dict(OPTIONS)
+    if family == "SD3":  # it joins its encoders at T5's true width
+        options["t5xxl_model_config"] = T5 | {"d_model": 4096}
+    clip = comfy.sd.CLIP(
+        SimpleNamespace(params={}, clip=model, tokenizer=tokenizer),
+        embedding_directory=[str(folder) for folder in folders],
+        model_options=options | {"dtype": torch.float32},
+    )
+    generator = torch.Generator().manual_seed(11)
+    for parameter in clip.cond_stage_model.parameters():
+        noise = torch.empty(parameter.shape)
+        if noise.dim() > 1:
+            noise.normal_(0, 0.05, generator=generator)
+        else:
+            noise.normal_(1, 0.02, generator=generator)
+        parameter.data.copy_(noise)
+    for part in parts_of(clip):
+        part.embedding_size = width(clip, part)
+    return clip
+
+
+def parts_of(clip: Any) -> list[Any]:
+    """The tokenizers of the encoders within a CLIP."""
+    found = [one for one in vars(clip.tokenizer).values() if hasattr(one, "embedding_key")]
+    return found or [clip.tokenizer]
+
+
+def width(clip: Any, part: Any) -> int:
+    """The width of the token table that a tokenizer's tokens go into."""
+    encoder = getattr(clip.cond_stage_model, part.embedding_key)
+    return encoder.transformer.get_input_embeddings().weight.shape[1]
