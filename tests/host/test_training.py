@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import safe_open
 
 
@@ -166,17 +167,36 @@ def test_core_draws_the_loss(client, pictures) -> None:
     assert run.outputs["plot"]["images"]
 
 
-def test_the_same_seed_gives_the_same_bytes(server, client, train) -> None:
-    files = []
-    for _ in range(2):
-        client.post("/free", {"unload_models": True, "free_memory": True})
-        time.sleep(1.5)  # the server empties its caches when it next looks at its queue
-        run = train("seeded", steps=6, overwrite=True)
-        assert run.succeeded, run.error
-        files.append((server.base.embeddings / "seeded.safetensors").read_bytes())
-    assert files[0] == files[1]
-    run = train("seeded", steps=6, overwrite=True, seed=4)
-    assert (server.base.embeddings / "seeded.safetensors").read_bytes() != files[0]
+def test_the_same_seed_gives_the_same_bytes(server, client, train, checkpoint) -> None:
+    """On models that were trained on before, and on models loaded anew."""
+    world = checkpoint.stat().st_mtime_ns
+    first = train("seeded", steps=6)
+    used = train("seeded-on-used-models", steps=6)
+    other = train("seeded-otherwise", steps=6, seed=4)
+    assert first.succeeded and used.succeeded and other.succeeded, used.error
+    assert "checkpoint" in cached_nodes(used), "the models were loaded anew"
+    path = server.base.embeddings / "seeded.safetensors"
+    expected = path.read_bytes()
+    client.post("/free", {"unload_models": True, "free_memory": True})
+    time.sleep(1.5)  # the server empties its caches when it next looks at its queue
+    reloaded = train("seeded", steps=6, overwrite=True)
+    assert reloaded.succeeded, reloaded.error
+    assert not cached_nodes(reloaded), "the models were not loaded anew"
+    assert checkpoint.stat().st_mtime_ns == world, (
+        f"{checkpoint} was replaced meanwhile; run the test again"
+    )
+    vectors = [
+        stored(server, name)[0]["emb_params"]
+        for name in ("seeded", "seeded-on-used-models", "seeded-otherwise")
+    ]
+    assert path.read_bytes() == expected
+    assert torch.equal(vectors[0], vectors[1])
+    assert not torch.equal(vectors[0], vectors[2])
+
+
+def cached_nodes(run) -> set[str]:
+    kinds = [data["nodes"] for kind, data in run.messages if kind == "execution_cached"]
+    return {node for nodes in kinds for node in nodes}
 
 
 def test_pictures_of_different_sizes_are_learnt_from(train) -> None:

@@ -70,12 +70,18 @@ def test_a_run_gives_a_file_pictures_a_curve_and_figures(models, request_for, tm
     assert result.embedding.prompt_text == "embedding:word"
 
 
-def test_a_seed_decides_every_byte_of_the_file(request_for, tmp_path):
+def test_a_seed_decides_every_byte_of_the_file(models, request_for, tmp_path, tmp_path_factory):
+    """On models used before, on used ones that sampled since, and on models loaded anew."""
+    from textual_inversion.tests.host import loaded_models
+
+    anew = loaded_models.load(tmp_path_factory.mktemp("anew"))
     files = []
-    for _ in range(2):
-        run(request_for({"preview_every": 0}, overwrite=True))
+    for used in (models, models, anew):
+        models.sample(steps=1)
+        parts = {"model": used.model, "clip": used.clip, "vae": used.vae}
+        run(request_for({"preview_every": 0}, overwrite=True, **parts))
         files.append((tmp_path / "word.safetensors").read_bytes())
-    assert files[0] == files[1]
+    assert files[0] == files[1] == files[2]
 
 
 def test_cancelled_it_keeps_the_best_and_passes_the_cancel_on(
