@@ -12,42 +12,62 @@ class UnsupportedModelError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """A model family: its text encoders by ComfyUI's key, and the context width they make."""
+    """A model family: its text encoders by ComfyUI's key, and what its network reads.
+
+    ``context_width`` is the width of the context, ``vector_width`` that of the vector beside the
+    timestep (pooled output and sizes), None where the network has none. ``architecture`` is
+    ModelSpec's word.
+    """
 
     name: str
     encoder_keys: tuple[str, ...]
     context_width: int
+    vector_width: int | None
+    architecture: str
 
 
-SD1 = Family("Stable Diffusion 1.x", ("clip_l",), 768)
-SUPPORTED = (SD1,)
+SD1 = Family("Stable Diffusion 1.x", ("clip_l",), 768, None, "stable-diffusion-v1")
+SD2 = Family("Stable Diffusion 2.x", ("clip_h",), 1024, None, "stable-diffusion-v2")
+SDXL = Family("SDXL", ("clip_l", "clip_g"), 2048, 2816, "stable-diffusion-xl-v1-base")
+SUPPORTED = (SD1, SD2, SDXL)
 
 _ENCODER_ATTRIBUTES = ("clip_l", "clip_g", "clip_h", "t5xxl", "llama")
+_PLAIN_LATENT_CHANNELS = 4
+_KNOWN = f"{', '.join(each.name for each in SUPPORTED[:-1])} and {SUPPORTED[-1].name}"
 
 
 def identify(model: Any, clip: Any) -> Family:
     """The family of a MODEL and CLIP; raises UnsupportedModelError, naming what was found."""
-    found_model = model_name(model)
+    family = model_family(model)
     keys = encoder_keys(clip)
-    family = next((each for each in SUPPORTED if each.encoder_keys == keys), None)
-    config = getattr(model.model, "model_config", None)
-    unet = getattr(config, "unet_config", {}) or {}
-    width = unet.get("context_dim")
-    trainable_model = (
-        width is not None
-        and unet.get("in_channels", 4) == 4
-        and not unet.get("adm_in_channels")
-        and any(each.context_width == width for each in SUPPORTED)
-    )
-    if not trainable_model:
+    if family.encoder_keys != keys:
         raise UnsupportedModelError(
-            f"Training for {found_model} is not supported yet; connect the MODEL of a "
-            f"{SD1.name} checkpoint."
+            f"MODEL and CLIP don't belong together: {model_name(model)} reads a context "
+            f"{family.context_width} wide from {' and '.join(family.encoder_keys)}, but this CLIP "
+            f"holds {_described(clip, keys)}; connect both from one checkpoint."
         )
-    if family is None or family.context_width != width:
+    return family
+
+
+def model_family(model: Any) -> Family:
+    """The family of a MODEL; raises UnsupportedModelError with the reason."""
+    config = getattr(model.model, "model_config", None)
+    unet = getattr(config, "unet_config", None) or {}
+    name = model_name(model)
+    channels = unet.get("in_channels", _PLAIN_LATENT_CHANNELS)
+    widths = (unet.get("context_dim"), unet.get("adm_in_channels"))
+    family = next(
+        (each for each in SUPPORTED if (each.context_width, each.vector_width) == widths), None
+    )
+    if family is not None and channels != _PLAIN_LATENT_CHANNELS:
         raise UnsupportedModelError(
-            f"MODEL and CLIP don't belong together: {found_model} reads a context {width} wide, "
-            f"but this CLIP holds {_described(clip, keys)}; connect both from one checkpoint."
+            f"Training for {name} models that read {channels} latent channels (inpainting, "
+            f"editing) is not supported; connect the plain {family.name} MODEL."
+        )
+    if family is None or unet.get("use_temporal_attention"):
+        raise UnsupportedModelError(
+            f"Training for {name} is not supported yet; connect the MODEL of a checkpoint of "
+            f"{_KNOWN}."
         )
     return family
 

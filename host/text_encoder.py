@@ -12,61 +12,74 @@ from ..training.protocols import TextContext
 
 
 class ClipTextEncoder:
-    """One CLIP text encoder: token rows in, context out, as ``encode_from_tokens`` does.
+    """The CLIP text encoders of one model: token rows in, context out, as the host encodes.
 
-    Gradients pass where ``clip`` is the one that :func:`borrow` lends.
+    ``keys`` are all the encoders of the CLIP in the host's order. Their contexts are laid side
+    by side, and the pooled output is that of the last one. Gradients pass where ``clip`` is the
+    one that :func:`borrow` lends.
     """
 
-    def __init__(self, clip: Any, key: str) -> None:
+    def __init__(self, clip: Any, *keys: str) -> None:
         self.clip = clip
-        self.key = key
-        self._norm: float | None = None
+        self._keys = keys
+        self._norms: dict[str, float] = {}
 
     @property
     def keys(self) -> Sequence[str]:
-        """The encoder keys; one for Stable Diffusion 1.x."""
-        return (self.key,)
+        """The encoder keys, e.g. ``('clip_l', 'clip_g')`` for SDXL."""
+        return self._keys
 
     def vocabulary_norm(self, key: str) -> float:
         """The mean L2 norm of the token table's rows."""
-        if self._norm is None:
-            self._norm = float(self._table().float().norm(dim=-1).mean())
-        return self._norm
+        if key not in self._norms:
+            self._norms[key] = float(self._table(key).float().norm(dim=-1).mean())
+        return self._norms[key]
 
     def token_vectors(self, text: str) -> Mapping[str, torch.Tensor]:
         """``{key: [tokens, d]}``, the token-table rows of ``text``, float32."""
-        table = self._table()
+        return {key: self._token_vectors(key, text) for key in self._keys}
+
+    def _token_vectors(self, key: str, text: str) -> torch.Tensor:
+        table = self._table(key)
         rows = [
             token.float().to(table.device) if isinstance(token, torch.Tensor) else table[token]
-            for token in segment_tokens(self._tokenizer(), text)
+            for token in segment_tokens(self._tokenizer(key), text)
         ]
         if not rows:
-            return {self.key: torch.zeros(0, table.shape[-1])}
-        return {self.key: torch.stack([row.float() for row in rows]).clone()}
+            return torch.zeros(0, table.shape[-1])
+        return torch.stack([row.float() for row in rows]).clone()
 
     def tokenize(self, prompt: str, num_vectors: int) -> PromptTokens:
-        """The token row of a prompt, tokenised piece by piece as the host does at inference."""
-        return {self.key: prompt_row(self._tokenizer(), prompt, num_vectors)}
+        """The token rows of a prompt, tokenised piece by piece as the host does at inference."""
+        return {key: prompt_row(self._tokenizer(key), prompt, num_vectors) for key in self._keys}
 
     def encode(
         self, prompts: Sequence[PromptTokens], vectors: Mapping[str, torch.Tensor]
     ) -> TextContext:
-        """Contexts ``[rows, 77, width]`` of all prompts in one batch, with CLIP skip applied."""
+        """Contexts ``[rows, 77, width]`` of all prompts in one batch, with CLIP skip applied.
+
+        The pooled output ``[rows, d]`` is taken at the end token.
+        """
         model = self.clip.patcher.model
         model.reset_clip_options()
         if self.clip.layer_idx is not None:
             model.set_clip_options({"layer": self.clip.layer_idx})
         model.set_clip_options({"execution_device": self.clip.patcher.load_device})
-        rows = [prompt[self.key].filled(vectors[self.key]) for prompt in prompts]
-        context, pooled = getattr(model, self.key)(rows)[:2]
+        contexts, pooled = [], None
+        for key in self._keys:
+            rows = [prompt[key].filled(vectors[key]) for prompt in prompts]
+            context, pooled = getattr(model, key)(rows)[:2]
+            contexts.append(context)
         model.reset_clip_options()
-        return TextContext(context, pooled)
+        shortest = min(context.shape[1] for context in contexts)
+        joined = [context[:, :shortest] for context in contexts]
+        return TextContext(joined[0] if len(joined) == 1 else torch.cat(joined, dim=-1), pooled)
 
-    def _tokenizer(self) -> Any:
-        return getattr(self.clip.tokenizer, self.key)
+    def _tokenizer(self, key: str) -> Any:
+        return getattr(self.clip.tokenizer, key)
 
-    def _table(self) -> torch.Tensor:
-        encoder = getattr(self.clip.patcher.model, self.key)
+    def _table(self, key: str) -> torch.Tensor:
+        encoder = getattr(self.clip.patcher.model, key)
         return encoder.transformer.get_input_embeddings().weight
 
 

@@ -17,8 +17,8 @@ from ..embeddings_io.saving import check_target, save
 from ..embeddings_io.thumbnails import thumbnail
 from ..host import previews
 from ..host.borrow import Lent, borrow
-from ..host.denoiser import ModelDenoiser
-from ..host.families import Family, identify
+from ..host.denoiser import ModelDenoiser, prediction_of
+from ..host.families import SD1, Family, identify
 from ..host.latents import cache_latents
 from ..host.progress import Interrupted, NodeProgress
 from ..host.text_encoder import ClipTextEncoder
@@ -84,6 +84,7 @@ class TrainingRun:
 
     def __init__(self, request: TrainingRequest) -> None:
         self.request = request
+        self.family = SD1
         self.recipe = request.recipe
         self.last_preview: torch.Tensor | None = None
         self.size = (0, 0)
@@ -117,14 +118,15 @@ class TrainingRun:
         request, recipe = self.request, self.recipe
         check_name(request.name, subfolders=False)
         check_target(request.name, request.folder, overwrite=request.overwrite)
-        family = identify(request.model, request.clip)
+        self.family = family = identify(request.model, request.clip)
+        prediction_of(request.model)
         pictures = prepare(
             request.images,
             request.captions,
             resolution=recipe.resolution,
             flip=recipe.flip != "off",
         )
-        encoder = ClipTextEncoder(request.clip, family.encoder_keys[0])
+        encoder = ClipTextEncoder(request.clip, *family.encoder_keys)
         check_initializer(encoder.token_vectors(request.initializer_text), request.initializer_text)
         Sentences(recipe, encoder).check(pictures)
         return family, pictures
@@ -137,7 +139,7 @@ class TrainingRun:
         with borrow(
             request.model, request.clip, batch_size=recipe.batch_size, latent_area=area
         ) as lent:
-            encoder = ClipTextEncoder(lent.clip, family.encoder_keys[0])
+            encoder = ClipTextEncoder(lent.clip, *family.encoder_keys)
             generator = torch.Generator().manual_seed(recipe.seed)
             initial = initial_vectors(
                 encoder, request.initializer_text, recipe.num_vectors, recipe.spread, generator
@@ -221,6 +223,7 @@ class TrainingRun:
                 name=request.name,
                 encoders=list(vectors),
                 num_vectors=recipe.num_vectors,
+                architecture=self.family.architecture,
                 base_model=request.base_model,
                 initializer_text=request.initializer_text,
                 kind=recipe.kind,

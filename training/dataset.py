@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from .pictures import Frame
+
 
 @dataclasses.dataclass(frozen=True)
 class CachedPicture:
@@ -30,6 +32,14 @@ class CachedPicture:
     good: bool = False
     original: tuple[int, int] = (0, 0)
     crop: tuple[int, int] = (0, 0)
+
+    @property
+    def frame(self) -> Frame | None:
+        """How the picture was cut, or None where that is not known."""
+        if not all(self.original):
+            return None
+        height, width = (8 * side for side in self.mean.shape[-2:])
+        return Frame(*self.original, *self.crop, height, width)
 
     def sample(self, generator: torch.Generator) -> torch.Tensor:
         """A latent drawn from the moments: mean + std * noise."""

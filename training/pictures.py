@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as functional
@@ -16,6 +17,20 @@ COARSE_FROM = 256
 
 class PictureError(ValueError):
     """The pictures can't be learnt from; the message says which and what to do."""
+
+
+class Frame(NamedTuple):
+    """How a picture was cut, in pixels, as SDXL wants to be told (arXiv 2307.01952, 2.2).
+
+    The size it had; where the cut begins, after scaling; and the size that was cut out.
+    """
+
+    original_height: int
+    original_width: int
+    crop_top: int
+    crop_left: int
+    height: int
+    width: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +72,12 @@ def prepare(
     targets = target_sizes(sizes, resolution)
     prepared = []
     for source, (original, size, text) in enumerate(zip(originals, targets, texts, strict=True)):
-        pixels = cover(original, size)
-        prepared.append(Picture(pixels, source, text))
+        pixels, (_, crop) = cover(original, size), covering(original, size)
+        given = (int(original.shape[0]), int(original.shape[1]))
+        prepared.append(Picture(pixels, source, text, original=given, crop=crop))
         if flip:
-            prepared.append(Picture(pixels.flip(1).contiguous(), source, text))
+            twin = pixels.flip(1).contiguous()
+            prepared.append(Picture(twin, source, text, original=given, crop=crop))
     return prepared
 
 
@@ -146,13 +163,21 @@ def cover(picture: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     height, width = size
     if tuple(picture.shape[:2]) == size:
         return picture
+    scaled, (top, left) = covering(picture, size)
+    channels_first = picture.movedim(-1, 0).unsqueeze(0)
+    resized = functional.interpolate(channels_first, size=scaled, mode="bicubic", antialias=True)
+    cropped = resized[0, :, top : top + height, left : left + width]
+    return cropped.movedim(0, -1).clamp(0, 1).contiguous()
+
+
+def covering(
+    picture: torch.Tensor, size: tuple[int, int]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The size to scale to, and the corner of the middle part."""
+    height, width = size
     scale = max(height / picture.shape[0], width / picture.shape[1])
     scaled = (
         max(height, round(picture.shape[0] * scale)),
         max(width, round(picture.shape[1] * scale)),
     )
-    channels_first = picture.movedim(-1, 0).unsqueeze(0)
-    resized = functional.interpolate(channels_first, size=scaled, mode="bicubic", antialias=True)
-    top, left = (scaled[0] - height) // 2, (scaled[1] - width) // 2
-    cropped = resized[0, :, top : top + height, left : left + width]
-    return cropped.movedim(0, -1).clamp(0, 1).contiguous()
+    return scaled, ((scaled[0] - height) // 2, (scaled[1] - width) // 2)

@@ -14,6 +14,7 @@ import torch
 from .batches import stacked_masks
 from .dataset import CachedPicture, Dataset
 from .objective import Objective
+from .pictures import Frame
 from .prompts import PromptTokens
 from .protocols import Denoiser, TextContext, TextEncoder
 from .timesteps import draw
@@ -31,6 +32,7 @@ class ProbeGroup:
     sigmas: torch.Tensor
     prompts: tuple[int, ...]
     masks: torch.Tensor | None = None
+    frames: tuple[Frame | None, ...] = ()
 
 
 class ProbeBank:
@@ -95,6 +97,7 @@ class ProbeBank:
                     sigmas.to(denoiser.device),
                     places,
                     None if masks is None else masks.to(denoiser.device),
+                    tuple(each.frame for each in pictures),
                 )
             )
         return cls(groups, prompts, objective, None if good is None else empty)
@@ -135,7 +138,7 @@ class ProbeBank:
             pooled = None if text.pooled is None else text.pooled[rows]
             noisy = denoiser.add_noise(group.latents, group.noise, group.sigmas)
             denoised = denoiser.denoise(
-                noisy, group.sigmas, TextContext(text.context[rows], pooled)
+                noisy, group.sigmas, TextContext(text.context[rows], pooled), group.frames
             )
             found.append(self.objective.losses(denoised, group.latents, group.sigmas, group.masks))
         return found

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 
+from .pictures import Frame
 from .prompts import PromptTokens
 
 
@@ -78,6 +79,16 @@ class Denoiser(Protocol):
         """Noisy latents ``[B, C, h, w]`` at noise levels ``[B]``."""
         ...
 
-    def denoise(self, noisy: torch.Tensor, sigmas: torch.Tensor, text: TextContext) -> torch.Tensor:
-        """The model's estimate of the clean latents ``[B, C, h, w]``, float32."""
+    def denoise(
+        self,
+        noisy: torch.Tensor,
+        sigmas: torch.Tensor,
+        text: TextContext,
+        frames: Sequence[Frame | None] = (),
+    ) -> torch.Tensor:
+        """The model's estimate of the clean latents ``[B, C, h, w]``, float32.
+
+        ``frames`` say how each picture was cut, for networks that want to know; without them
+        the latents are taken for whole pictures.
+        """
         ...

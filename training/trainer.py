@@ -206,7 +206,8 @@ class Trainer:
         """The loss of each picture of the batch ``[B]`` with a row of ``text`` each."""
         latents, sigmas = self._sent(batch.latents), self._sent(batch.sigmas)
         noisy = self.denoiser.add_noise(latents, self._sent(batch.noise), sigmas)
-        denoised = self.denoiser.denoise(noisy, sigmas, text)
+        frames = [each.frame for each in batch.pictures]
+        denoised = self.denoiser.denoise(noisy, sigmas, text, frames)
         masks = None if batch.masks is None else self._sent(batch.masks)
         return self.objective.losses(denoised, latents, sigmas, masks)
 

@@ -50,13 +50,17 @@ class Models:
 
 def load(folder: Path) -> Models:
     """The checkpoint that TI_CHECKPOINT names, or one of random weights."""
+    named = os.environ.get("TI_CHECKPOINT")
+    return load_file(Path(named) if named else tiny_checkpoint.write(folder / "random.safetensors"))
+
+
+def load_file(path: Path, **options: Any) -> Models:
+    """A checkpoint file as a graph loads it; ``options`` are the host's loader's own."""
     import comfy.sd
 
-    named = os.environ.get("TI_CHECKPOINT")
-    path = Path(named) if named else tiny_checkpoint.write(folder / "random.safetensors")
     with torch.inference_mode():
         model, clip, vae = comfy.sd.load_checkpoint_guess_config(
-            str(path), output_vae=True, output_clip=True
+            str(path), output_vae=True, output_clip=True, **options
         )[:3]
     return Models(model, clip, vae, path)
 

@@ -51,8 +51,7 @@ def write(path: Path, *, seed: int = 0, live_layers: int = 12) -> Path:
         ("cond_stage_model.transformer.", clip),
         ("first_stage_model.", vae),
     ):
-        for name, tensor in module.state_dict().items():
-            state[prefix + name] = _random(name, tensor, generator)
+        state |= {prefix + name: t for name, t in randomised(module, generator).items()}
     for name, tensor in state.items():
         if ".encoder.layers." in name:
             layer = int(name.split(".encoder.layers.")[1].split(".")[0])
@@ -61,6 +60,11 @@ def write(path: Path, *, seed: int = 0, live_layers: int = 12) -> Path:
     state.pop("cond_stage_model.transformer.text_projection.weight", None)
     save_file({name: tensor.half().contiguous() for name, tensor in state.items()}, path)
     return path
+
+
+def randomised(module: torch.nn.Module, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """Random weights for a module, scaled so that activations stay of ordinary size."""
+    return {name: _random(name, t, generator) for name, t in module.state_dict().items()}
 
 
 def _random(name: str, tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -191,17 +191,17 @@ def test_nothing_but_nan_ends_in_a_clear_error():
 
 
 class ToyDenoiserOfNaN(ToyDenoiser):
-    def denoise(self, noisy, sigmas, text):
-        return super().denoise(noisy, sigmas, text) * math.nan
+    def denoise(self, noisy, sigmas, text, frames=()):
+        return super().denoise(noisy, sigmas, text, frames) * math.nan
 
 
 class Detaching(ToyDenoiser):
-    def denoise(self, noisy, sigmas, text):
+    def denoise(self, noisy, sigmas, text, frames=()):
         return super().denoise(noisy, sigmas, text._replace(context=text.context.detach()))
 
 
 class Forgetting(ToyDenoiser):
-    def denoise(self, noisy, sigmas, text):
+    def denoise(self, noisy, sigmas, text, frames=()):
         return noisy + 0.0 * text.context.mean()
 
 

@@ -102,7 +102,9 @@ class ToyDenoiser:
         self.drawn.append(sigmas)
         return latents + noise * sigmas.view(-1, 1, 1, 1)
 
-    def denoise(self, noisy: torch.Tensor, sigmas: torch.Tensor, text: TextContext) -> torch.Tensor:
+    def denoise(
+        self, noisy: torch.Tensor, sigmas: torch.Tensor, text: TextContext, frames=()
+    ) -> torch.Tensor:
         found = self.picture(text.context.mean(dim=1))
         if len(self.drawn) in self.spoil:
             return found * float("nan")
