@@ -30,6 +30,11 @@ def save_folder() -> Path:
     return embedding_folders()[0]
 
 
+def records_folder() -> Path:
+    """Where the plots and tables of runs are kept."""
+    return Path(folder_paths.get_output_directory()) / "textual_inversion"
+
+
 def library() -> Library:
     """The library over today's folders; the index is kept between calls."""
     return _library(tuple(embedding_folders()))

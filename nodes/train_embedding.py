@@ -2,10 +2,9 @@
 
 from comfy_api.latest import io, ui
 
-from ..host.folders import save_folder
+from ..host.folders import records_folder, save_folder
 from ..host.provenance import base_model_name
-from ..training.recipe import Recipe
-from .recipe_inputs import knob_input
+from .recipe_inputs import chosen_recipe, knob_input, preset_inputs
 from .training_run import TrainingRequest, TrainingRun
 from .wires import CATEGORY, EmbeddingWire, LossMapWire, OptionsWire
 
@@ -46,7 +45,7 @@ class TrainEmbedding(io.ComfyNode):
                     "initializer_text",
                     default="object",
                     tooltip="A word or two that come near, such as 'dog' or 'painting'. The "
-                    "nearer, the faster and the more editable.",
+                    "nearer, the faster and the more editable. auto asks the model for the word.",
                 ),
                 *(knob_input(name) for name in KNOBS),
                 io.Boolean.Input(
@@ -63,8 +62,27 @@ class TrainEmbedding(io.ComfyNode):
                     "captions",
                     optional=True,
                     force_input=True,
-                    tooltip="A caption for every picture, as a list or one a line; {} marks the "
-                    "word's place. Without it ready-made sentences are used.",
+                    tooltip="A caption for every picture, as a list or one a line; the name or {} "
+                    "marks the word's place. Without it ready-made sentences are used.",
+                ),
+                *preset_inputs(),
+                io.Mask.Input(
+                    "masks",
+                    optional=True,
+                    tooltip="White is what should be learnt: a mask for every picture, or one for "
+                    "all. Without it the alpha of the pictures counts. Load Image's mask is the "
+                    "other way round; put Invert Mask between.",
+                ),
+                EmbeddingWire.Input(
+                    "initializer",
+                    optional=True,
+                    tooltip="Start from this embedding's vectors instead of the initializer text.",
+                ),
+                io.Image.Input(
+                    "good_images",
+                    optional=True,
+                    tooltip="For kind negative: good pictures like the bad ones. The word then "
+                    "learns what sets the bad apart, not what both show.",
                 ),
             ],
             outputs=[
@@ -83,18 +101,31 @@ class TrainEmbedding(io.ComfyNode):
                     display_name="loss",
                     tooltip="The probe bank's loss through the run, for Plot Loss Graph.",
                 ),
+                io.Image.Output(
+                    display_name="plot",
+                    tooltip="The probe bank's curve, the step that was kept, and how well each "
+                    "picture agrees with the others.",
+                ),
+                io.String.Output(
+                    display_name="report",
+                    tooltip="Figures, notices, nearest words and norm of each vector, and the "
+                    "difficulty of each picture.",
+                ),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
-    def execute(cls, images, options=None, captions=None, **inputs):
+    def execute(cls, images, options=None, captions=None, masks=None, good_images=None, **inputs):
         given = {name: values[0] for name, values in inputs.items()}
-        chosen = {name: given.pop(name) for name in KNOBS} | (options[0] if options else {})
-        given |= {"images": images, "captions": captions or (), "recipe": Recipe(**chosen)}
-        given |= {"folder": save_folder(), "node_id": cls.hidden.unique_id}
+        recipe, notices = chosen_recipe(given, KNOBS, options)
+        given |= {"images": images, "captions": captions or (), "recipe": recipe}
+        given |= {"masks": masks or (), "good_images": good_images or (), "notices": notices}
+        given |= {"records": records_folder(), "folder": save_folder()}
+        given |= {"node_id": cls.hidden.unique_id}
         base_model = base_model_name(cls.hidden.prompt, cls.hidden.unique_id, "model")
         result = TrainingRun(TrainingRequest(base_model=base_model, **given)).execute()
         word, losses = result.embedding, {"loss": result.curve}
         shown = ui.PreviewImage(result.previews, cls=cls).as_dict() | result.report()
-        return io.NodeOutput(word, word.prompt_text, result.previews, losses, ui=shown)
+        told = (result.told.picture, result.text)
+        return io.NodeOutput(word, word.prompt_text, result.previews, losses, *told, ui=shown)

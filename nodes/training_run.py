@@ -17,19 +17,24 @@ from ..embeddings_io.saving import check_target, save
 from ..embeddings_io.thumbnails import thumbnail
 from ..host import previews
 from ..host.borrow import Lent, borrow
-from ..host.denoiser import ModelDenoiser, prediction_of
-from ..host.families import SD1, Family, identify
+from ..host.denoiser import ModelDenoiser
+from ..host.families import Family, identify
 from ..host.latents import cache_latents
 from ..host.progress import Interrupted, NodeProgress
 from ..host.text_encoder import ClipTextEncoder
-from ..training.dataset import CachedPicture, Dataset
+from ..training.captions import with_word
+from ..training.dataset import CachedPicture
 from ..training.events import Finished, Previewed
-from ..training.initial import check_initializer, initial_vectors
-from ..training.pictures import Picture, prepare
+from ..training.history import History
+from ..training.initial import check_initializer, vectors_like
+from ..training.linter import lint
+from ..training.pictures import Picture, prepare, prepare_good
 from ..training.recipe import Recipe
 from ..training.sentences import Sentences
+from ..training.start import Initializer, begin
 from ..training.templates import preview_prompts
 from ..training.trainer import Trainer
+from .training_report import TrainingReport, report
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +58,11 @@ class TrainingRequest:
     folder: Path
     base_model: str = ""
     node_id: str | None = None
+    masks: Sequence[torch.Tensor] = ()
+    good_images: Sequence[torch.Tensor] = ()
+    initializer: Embedding | None = None
+    notices: tuple[str, ...] = ()
+    records: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,11 +74,14 @@ class TrainingResult:
     previews: torch.Tensor
     curve: list[float]
     figures: dict[str, Any]
+    told: TrainingReport
+    notices: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
-        """The figures as lines for a person."""
-        return "\n".join(f"{name}: {value}" for name, value in self.figures.items())
+        """The figures as lines for a person, after what there is to notice."""
+        lines = [f"{name}: {value}" for name, value in self.figures.items()]
+        return "\n".join([*self.notices, *lines, *self.told.lines])
 
     def report(self) -> dict[str, list[Any]]:
         """The figures for the node and for headless users, in the form ``ui`` needs."""
@@ -84,10 +97,12 @@ class TrainingRun:
 
     def __init__(self, request: TrainingRequest) -> None:
         self.request = request
-        self.family = SD1
         self.recipe = request.recipe
         self.last_preview: torch.Tensor | None = None
         self.size = (0, 0)
+        self.initializer_text = request.initializer_text
+        self.notices = list(request.notices)
+        self.history = History()
 
     def execute(self) -> TrainingResult:
         """Check, learn, save and show."""
@@ -105,12 +120,18 @@ class TrainingRun:
             save(embedding, request.folder, overwrite=True, thumbnail=learnt)
         else:
             shown = torch.stack([picture.pixels for picture in pictures[:1]])
+        told = report(embedding, request.clip, trainer, finished, self.history)
+        figures = self._figures(path, finished, progress)
+        if request.records is not None:
+            figures["table"] = str(told.write(request.records, request.name) or "")
         return TrainingResult(
             embedding,
             path,
             shown,
             [loss for _, loss in trainer.curve],
-            self._figures(path, finished, progress),
+            figures,
+            told,
+            (*self.notices, *trainer.difficulties.remarks()),
         )
 
     def check(self) -> tuple[Family, list[Picture]]:
@@ -118,18 +139,59 @@ class TrainingRun:
         request, recipe = self.request, self.recipe
         check_name(request.name, subfolders=False)
         check_target(request.name, request.folder, overwrite=request.overwrite)
-        self.family = family = identify(request.model, request.clip)
-        prediction_of(request.model)
+        family = identify(request.model, request.clip)
+        pictures = self._pictures()
+        encoder = ClipTextEncoder(request.clip, family.encoder_keys[0])
+        self._check_start(encoder)
+        Sentences(recipe, encoder).check(each for each in pictures if not each.good)
+        self._lint(encoder, [each.caption for each in pictures if not each.flipped])
+        return family, pictures
+
+    def _pictures(self) -> list[Picture]:
+        """Every picture prepared, mirrored where that is wanted, with the word in its caption."""
+        request, recipe = self.request, self.recipe
         pictures = prepare(
             request.images,
             request.captions,
             resolution=recipe.resolution,
             flip=recipe.flip != "off",
+            masks=request.masks,
+            background=recipe.mask_background,
         )
-        encoder = ClipTextEncoder(request.clip, *family.encoder_keys)
-        check_initializer(encoder.token_vectors(request.initializer_text), request.initializer_text)
-        Sentences(recipe, encoder).check(pictures)
-        return family, pictures
+        pictures, notice = with_word(pictures, request.name)
+        self._notice(notice)
+        if request.good_images:
+            sizes = [(each.pixels.shape[0], each.pixels.shape[1]) for each in pictures]
+            pictures += prepare_good(request.good_images, sizes)
+        return pictures
+
+    def _initializer(self) -> Initializer:
+        """Where the vectors start from."""
+        embedding = self.request.initializer
+        vectors = None if embedding is None else embedding.vectors
+        return Initializer(self.request.initializer_text, vectors)
+
+    def _check_start(self, encoder: ClipTextEncoder) -> None:
+        """Raise InitializerError now rather than after the models are loaded."""
+        initializer = self._initializer()
+        if initializer.vectors is not None:
+            vectors_like(initializer.vectors, encoder, 1, 0.0, torch.Generator())
+        elif not initializer.searched:
+            check_initializer(encoder.token_vectors(initializer.text), initializer.text)
+
+    def _lint(self, encoder: ClipTextEncoder, captions: Sequence[str | None]) -> None:
+        key = encoder.keys[0]
+        width = int(encoder.token_vectors("a")[key].shape[1])
+        norm = encoder.vocabulary_norm(key)
+        found = lint(self.recipe, norm=norm, width=width, pictures=len(captions), captions=captions)
+        for sentence in found:
+            self._notice(sentence)
+
+    def _notice(self, sentence: str | None) -> None:
+        """Something a person should read, in the log and in the result."""
+        if sentence:
+            self.notices.append(sentence)
+            log.info(sentence)
 
     def _learn(
         self, family: Family, cached: Sequence[CachedPicture], progress: NodeProgress
@@ -139,12 +201,15 @@ class TrainingRun:
         with borrow(
             request.model, request.clip, batch_size=recipe.batch_size, latent_area=area
         ) as lent:
-            encoder = ClipTextEncoder(lent.clip, *family.encoder_keys)
-            generator = torch.Generator().manual_seed(recipe.seed)
-            initial = initial_vectors(
-                encoder, request.initializer_text, recipe.num_vectors, recipe.spread, generator
+            encoder = ClipTextEncoder(lent.clip, family.encoder_keys[0])
+            denoiser = ModelDenoiser(lent)
+            start = begin(recipe, encoder, denoiser, cached, self._initializer())
+            self.initializer_text = start.text
+            for sentence in start.notices:
+                self._notice(sentence)
+            trainer = Trainer(
+                recipe, encoder, denoiser, start.dataset, start.initial, good=start.good
             )
-            trainer = Trainer(recipe, encoder, ModelDenoiser(lent), Dataset(cached), initial)
             try:
                 return trainer, self._follow(trainer, lent, cached[0], progress)
             except Interrupted:
@@ -155,6 +220,7 @@ class TrainingRun:
         self, trainer: Trainer, lent: Lent, example: CachedPicture, progress: NodeProgress
     ) -> Finished:
         for event in trainer.run():
+            self.history.take(event)
             progress.show(event)
             if isinstance(event, Previewed):
                 with lent.pause():
@@ -192,7 +258,7 @@ class TrainingRun:
     ) -> torch.Tensor | None:
         """Preview pictures, or None where sampling fails: a preview never ends a run."""
         request = self.request
-        word = request.initializer_text if embedding is None else embedding.prompt_text
+        word = self.initializer_text if embedding is None else embedding.prompt_text
         positive, negative = preview_prompts(self.recipe.kind, word)
         channels, height, width = example.mean.shape
         sampling = previews.Sampling((channels, height, width), self.recipe.seed, steps)
@@ -223,9 +289,8 @@ class TrainingRun:
                 name=request.name,
                 encoders=list(vectors),
                 num_vectors=recipe.num_vectors,
-                architecture=self.family.architecture,
                 base_model=request.base_model,
-                initializer_text=request.initializer_text,
+                initializer_text=self.initializer_text,
                 kind=recipe.kind,
                 steps=steps,
                 pictures=sources,

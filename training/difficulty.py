@@ -102,25 +102,34 @@ class Difficulties:
             if counts[index]
         ]
 
+    def odd(self) -> list[int]:
+        """The pictures that stand apart from the others, by the number of their source."""
+        return [each.source for each, _ in self._apart()]
+
     def remarks(self) -> list[str]:
         """A sentence for each picture that stands apart from the others."""
+        return [
+            f"Picture {each.source + 1} disagrees with the others (it pulls the word elsewhere: "
+            f"agreement {each.agreement:.2f}, the others {middle:.2f}); look whether it shows the "
+            "same thing."
+            for each, middle in self._apart()
+        ]
+
+    def _apart(self) -> list[tuple[PictureDifficulty, float]]:
+        """(picture, the others' median agreement) where the gap is far beyond their spread."""
         found = self.pictures()
         known = [each for each in found if each.draws >= LEAST_DRAWS]
         if len(known) < 3:
             return []
-        remarks = []
+        apart = []
         for each in known:
             rest = [other.agreement for other in known if other is not each]
             middle = statistics.median(rest)
             spread = statistics.median([abs(value - middle) for value in rest])
             gap = middle - each.agreement
             if gap > max(LEAST_GAP, FAR_OFF * spread) and each.agreement < 0.5 * middle:
-                remarks.append(
-                    f"Picture {each.source + 1} disagrees with the others (it pulls the word "
-                    f"elsewhere: agreement {each.agreement:.2f}, the others {middle:.2f}); look "
-                    "whether it shows the same thing."
-                )
-        return remarks
+                apart.append((each, middle))
+        return apart
 
     def state_dict(self) -> dict[str, Any]:
         """All that a bit-exact continuation needs, tensors alone."""

@@ -35,6 +35,38 @@ def initial_vectors(
     }
 
 
+def vectors_like(
+    rows: Mapping[str, torch.Tensor],
+    encoder: TextEncoder,
+    num_vectors: int,
+    spread: float,
+    generator: torch.Generator,
+    *,
+    keep_norms: bool = False,
+) -> dict[str, torch.Tensor]:
+    """``{encoder key: [n, d]}`` from an embedding's vectors, cycled or joined as tokens are.
+
+    At each encoder's vocabulary norm, or with ``keep_norms`` and as many vectors as asked for as
+    they are. Raises InitializerError where an encoder has none of its own width.
+    """
+    found = {}
+    for key in encoder.keys:
+        given = rows.get(key)
+        width = int(encoder.token_vectors("a")[key].shape[1])
+        if given is None or given.ndim != 2 or given.shape[0] == 0 or given.shape[1] != width:
+            has = ", ".join(f"{name} {list(each.shape)}" for name, each in rows.items())
+            raise InitializerError(
+                f"The initializer embedding ({has}) has no vectors of {width} numbers for {key}; "
+                "use one that was made for this kind of model."
+            )
+        if keep_norms and given.shape[0] == num_vectors:
+            found[key] = given.detach().clone().float()
+        else:
+            fitted = _fit(given.detach().cpu(), num_vectors, spread, generator)
+            found[key] = fitted * encoder.vocabulary_norm(key)
+    return found
+
+
 def check_initializer(token_vectors: Mapping[str, torch.Tensor], text: str) -> None:
     """Raise InitializerError if ``text`` has no tokens in some encoder."""
     for key, rows in token_vectors.items():

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as functional
 
+from .masks import match_masks
+
 FINE_MULTIPLE = 8
 COARSE_MULTIPLE = 64
 COARSE_FROM = 256
@@ -57,6 +59,8 @@ def prepare(
     *,
     resolution: int,
     flip: bool,
+    masks: Sequence[torch.Tensor] = (),
+    background: float = 0.0,
 ) -> list[Picture]:
     """Pictures ``[b, H, W, C]`` of different sizes -> pictures in buckets, with their captions.
 
@@ -64,25 +68,57 @@ def prepare(
     pictures go to the bucket nearest their aspect (sides multiples of 64, or of 8 for tiny
     ones; area at most ``resolution`` squared and no more than their usual area), scaled to cover
     it and cropped in the middle. With ``flip`` every picture is followed by its mirrored twin.
-    Raises PictureError.
+    ``masks`` and ``background`` are those of :func:`~.masks.match_masks`; they are cut as the
+    pictures are. Raises PictureError or MaskError.
     """
     originals = split(batches)
     texts = match_captions(captions, len(originals))
+    weights = match_masks(masks, originals, background)
     sizes = [(int(each.shape[0]), int(each.shape[1])) for each in originals]
     targets = target_sizes(sizes, resolution)
     prepared = []
-    for source, (original, size, text) in enumerate(zip(originals, targets, texts, strict=True)):
-        pixels, (_, crop) = cover(original, size), covering(original, size)
-        given = (int(original.shape[0]), int(original.shape[1]))
-        prepared.append(Picture(pixels, source, text, original=given, crop=crop))
+    for source, (original, size) in enumerate(zip(originals, targets, strict=True)):
+        mask = weights[source]
+        upright = Picture(
+            cover(colour(original), size),
+            source,
+            texts[source],
+            mask=None if mask is None else cover(mask[..., None], size)[..., 0],
+            original=sizes[source],
+            crop=covering(original, size)[1],
+        )
+        prepared.append(upright)
         if flip:
-            twin = pixels.flip(1).contiguous()
-            prepared.append(Picture(twin, source, text, original=given, crop=crop))
+            prepared.append(mirrored(upright))
     return prepared
 
 
+def prepare_good(
+    batches: Sequence[torch.Tensor], sizes: Sequence[tuple[int, int]]
+) -> list[Picture]:
+    """The good pictures of a contrast, each at every (height, width) that bad ones have."""
+    prepared = []
+    for source, original in enumerate(split(batches)):
+        given = (int(original.shape[0]), int(original.shape[1]))
+        for size in dict.fromkeys(sizes):
+            crop = covering(original, size)[1]
+            pixels = cover(colour(original), size)
+            prepared.append(Picture(pixels, source, good=True, original=given, crop=crop))
+    return prepared
+
+
+def mirrored(picture: Picture) -> Picture:
+    """The same picture with left and right exchanged."""
+    return dataclasses.replace(
+        picture,
+        pixels=picture.pixels.flip(1).contiguous(),
+        mask=None if picture.mask is None else picture.mask.flip(1).contiguous(),
+        flipped=True,
+    )
+
+
 def split(batches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Every picture ``[H, W, 3]`` of all batches, checked and clamped to 0..1."""
+    """Every picture ``[H, W, 1, 3 or 4]`` of all batches, checked and clamped to 0..1."""
     pictures: list[torch.Tensor] = []
     for batch in batches:
         rows = batch if batch.ndim == 4 else batch.unsqueeze(0)
@@ -100,11 +136,15 @@ def split(batches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
                     f"Picture {number} holds values that are no numbers (NaN); check the node "
                     "that makes it."
                 )
-            colour = row[..., :3].expand(-1, -1, 3)
-            pictures.append(colour.detach().to("cpu", torch.float32, copy=True).clamp(0, 1))
+            pictures.append(row.detach().to("cpu", torch.float32, copy=True).clamp(0, 1))
     if not pictures:
         raise PictureError("There are no pictures to learn from; connect at least one.")
     return pictures
+
+
+def colour(picture: torch.Tensor) -> torch.Tensor:
+    """A picture of 1, 3 or 4 channels as ``[H, W, 3]``, without alpha."""
+    return picture[..., :3].expand(-1, -1, 3)
 
 
 def match_captions(captions: Sequence[str], count: int) -> list[str | None]:
@@ -159,7 +199,7 @@ def _columns(rows: int, most: int) -> range:
 
 
 def cover(picture: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Scale ``[H, W, 3]`` until it covers (height, width), then crop the middle."""
+    """Scale ``[H, W, C]`` until it covers (height, width), then crop the middle."""
     height, width = size
     if tuple(picture.shape[:2]) == size:
         return picture
@@ -173,7 +213,7 @@ def cover(picture: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 def covering(
     picture: torch.Tensor, size: tuple[int, int]
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The size to scale to, and the corner of the middle part."""
+    """The (height, width) to scale to, and the (top, left) corner of the middle part."""
     height, width = size
     scale = max(height / picture.shape[0], width / picture.shape[1])
     scaled = (

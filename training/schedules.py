@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .recipe import Recipe
 
 RateSchedule = Callable[[int], float]
+
+
+def of_recipe(recipe: Recipe) -> RateSchedule:
+    """The rate of every step of a recipe."""
+    if recipe.learning_rate_schedule.strip():
+        return written(recipe.learning_rate_schedule, recipe.warmup_steps)
+    return warmup_cosine(recipe.learning_rate, recipe.steps, recipe.warmup_steps, recipe.final_rate)
 
 
 def warmup_cosine(peak: float, steps: int, warmup: int, final: float) -> RateSchedule:
@@ -27,8 +38,9 @@ def warmup_cosine(peak: float, steps: int, warmup: int, final: float) -> RateSch
 def parse_schedule(text: str) -> list[tuple[float, int | None]]:
     """``'5e-3:100, 1e-3:1000, 5e-4'`` -> ``[(5e-3, 100), (1e-3, 1000), (5e-4, None)]``.
 
-    Each rate holds until the step after its colon; the last may go on for ever. Raises
-    ValueError with one sentence where the text can't be read.
+    Each rate holds until the step after its colon; the last may go on for ever, written without
+    a step or with -1 as A1111 allows. Raises ValueError with one sentence where the text can't be
+    read.
     """
     stages: list[tuple[float, int | None]] = []
     parts = [part.strip() for part in text.split(",") if part.strip()]
@@ -41,6 +53,7 @@ def parse_schedule(text: str) -> list[tuple[float, int | None]]:
             raise ValueError(f"can't read {part!r}; write rates as in '5e-3:100, 1e-3'.") from None
         if not math.isfinite(rate) or rate < 0:
             raise ValueError(f"the rate in {part!r} must be zero or more.")
+        until = None if until == -1 else until
         if until is None and index < len(parts) - 1:
             raise ValueError(f"{part!r} needs a step after a colon; only the last rate may go on.")
         previous = stages[-1][1] if stages else 0

@@ -70,7 +70,7 @@ class Trainer:
         self.denoiser = denoiser
         self.dataset = dataset
         self.generator = torch.Generator().manual_seed(recipe.seed)
-        self.rate = _schedule(recipe)
+        self.rate = schedules.of_recipe(recipe)
         self.sentences = Sentences(recipe, encoder, words)
         self.objective = Objective(recipe, denoiser.prediction)
         self.source = BatchSource(
@@ -299,14 +299,6 @@ class Trainer:
         return {
             key: each.detach().to("cpu", torch.float32, copy=True) for key, each in vectors.items()
         }
-
-
-def _schedule(recipe: Recipe) -> schedules.RateSchedule:
-    if recipe.learning_rate_schedule.strip():
-        return schedules.written(recipe.learning_rate_schedule, recipe.warmup_steps)
-    return schedules.warmup_cosine(
-        recipe.learning_rate, recipe.steps, recipe.warmup_steps, recipe.final_rate
-    )
 
 
 def _optimizer(

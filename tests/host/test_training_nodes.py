@@ -10,6 +10,7 @@ import torch
 ORDER = [
     "model", "clip", "vae", "images", "name", "initializer_text", "kind", "num_vectors", "steps",
     "learning_rate", "batch_size", "seed", "overwrite", "options", "captions",
+    "preset", "fidelity", "masks", "initializer", "good_images",
 ]  # fmt: skip
 
 
@@ -26,7 +27,7 @@ def test_inputs_keep_their_order_and_explain_themselves(nodes):
     for each in [*train.inputs, *options.inputs]:
         assert each.tooltip and each.tooltip.endswith("."), each.id
     assert [each.display_name for each in train.outputs] == [
-        "embedding", "prompt_text", "previews", "loss",
+        "embedding", "prompt_text", "previews", "loss", "plot", "report",
     ]  # fmt: skip
     assert train.is_output_node and train.is_input_list
 
@@ -60,6 +61,7 @@ def test_executed_it_returns_word_text_pictures_and_losses(nodes, tmp_path_facto
         folder_paths.folder_names_and_paths, "embeddings", ([str(folder / "embeddings")], set())
     )
     monkeypatch.setattr(folder_paths, "temp_directory", str(folder / "temp"))
+    monkeypatch.setattr(folder_paths, "output_directory", str(folder / "output"))
     models = loaded_models.load(folder)
     graph = {"9": {"inputs": {"model": ["1", 0]}}, "1": {"inputs": {"ckpt_name": "toy.ckpt"}}}
     hidden = {io.Hidden.prompt: graph, io.Hidden.unique_id: "9"}
@@ -77,7 +79,11 @@ def test_executed_it_returns_word_text_pictures_and_losses(nodes, tmp_path_facto
             model=[models.model], clip=[models.clip], vae=[models.vae],
             **{name: [value] for name, value in scalars.items()},
         )  # fmt: skip
-    embedding, text, previews, losses = output.result
+    embedding, text, previews, losses, plot, report = output.result
+    assert plot.ndim == 4 and plot.shape[-1] == 3 and 0.5 < plot.mean() < 1.0
+    assert "clip_l vector 1: norm" in report and "picture 1: loss" in report
+    table = (folder / "output" / "textual_inversion" / "word.csv").read_text().splitlines()
+    assert table[0] == "step,learning_rate,loss,probe_loss" and len(table) == 4
     assert text == "embedding:word" == embedding.prompt_text
     assert embedding.metadata["textual_inversion.base_model"] == "toy.ckpt"
     assert embedding.metadata["textual_inversion.pictures"] == "3"

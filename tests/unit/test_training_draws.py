@@ -169,13 +169,11 @@ def test_nan_is_refused_and_the_picture_named():
         prepare([images], (), resolution=512, flip=False)
 
 
-def test_alpha_is_dropped_and_grey_is_spread():
-    assert (
-        prepare([torch.rand(1, 64, 64, 4)], (), resolution=512, flip=False)[0].pixels.shape[2] == 3
-    )
-    assert (
-        prepare([torch.rand(1, 64, 64, 1)], (), resolution=512, flip=False)[0].pixels.shape[2] == 3
-    )
+def test_grey_is_spread_and_alpha_is_no_colour():
+    for channels in (1, 4):
+        images = torch.rand(1, 64, 64, channels)
+        prepared = prepare([images], (), resolution=512, flip=False)[0]
+        assert torch.equal(prepared.pixels, images[0, :, :, :3].expand(-1, -1, 3))
 
 
 def test_captions_are_matched_to_pictures():

@@ -60,7 +60,8 @@ class ToyEncoder:
         for prompt in prompts:
             items = prompt[KEY].filled(vectors[KEY])
             slots = [item for item in items if isinstance(item, torch.Tensor)]
-            rows.append(torch.stack(slots).mean(dim=0).expand(self.window, -1))
+            read = torch.stack(slots).mean(dim=0) if slots else torch.zeros(WIDTH)
+            rows.append(read.expand(self.window, -1))
         return TextContext(torch.stack(rows), None)
 
 
