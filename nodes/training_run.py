@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +13,27 @@ import torch
 
 from ..embeddings_io import metadata
 from ..embeddings_io.embedding import Embedding
-from ..embeddings_io.names import check_name
-from ..embeddings_io.saving import check_target, save
+from ..embeddings_io.saving import save
 from ..embeddings_io.thumbnails import thumbnail
 from ..host import previews
 from ..host.borrow import Lent, borrow
 from ..host.denoiser import ModelDenoiser
-from ..host.families import Family, identify
+from ..host.families import SD1
 from ..host.latents import cache_latents
 from ..host.progress import Interrupted, NodeProgress
 from ..host.text_encoder import ClipTextEncoder
-from ..training.captions import with_word
 from ..training.dataset import CachedPicture
 from ..training.events import Finished, Previewed
 from ..training.history import History
-from ..training.initial import check_initializer, vectors_like
-from ..training.linter import lint
-from ..training.pictures import Picture, prepare, prepare_good
-from ..training.recipe import Recipe
-from ..training.sentences import Sentences
-from ..training.start import Initializer, begin
+from ..training.pictures import Picture
+from ..training.start import Start, begin
 from ..training.templates import preview_prompts
 from ..training.trainer import Trainer
-from .training_report import TrainingReport, report
+from .training_check import Checked, check, initializer_of
+from .training_report import report
+from .training_request import TrainingRequest, TrainingResult
+
+__all__ = ["TrainingRequest", "TrainingResult", "TrainingRun"]
 
 log = logging.getLogger(__name__)
 
@@ -43,49 +42,14 @@ QUICK_PREVIEW_STEPS = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingRequest:
-    """What a person asked for."""
-
-    model: Any
-    clip: Any
-    vae: Any
-    images: Sequence[torch.Tensor]
-    captions: Sequence[str]
-    name: str
-    initializer_text: str
-    recipe: Recipe
-    overwrite: bool
-    folder: Path
-    base_model: str = ""
-    node_id: str | None = None
-    masks: Sequence[torch.Tensor] = ()
-    good_images: Sequence[torch.Tensor] = ()
-    initializer: Embedding | None = None
-    notices: tuple[str, ...] = ()
-    records: Path | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingResult:
-    """What came of it: the embedding, its file, pictures of before and after, and figures."""
+class Learnt:
+    """A word that was learnt and saved, and what learnt it."""
 
     embedding: Embedding
     path: Path
-    previews: torch.Tensor
-    curve: list[float]
-    figures: dict[str, Any]
-    told: TrainingReport
-    notices: tuple[str, ...] = ()
-
-    @property
-    def text(self) -> str:
-        """The figures as lines for a person, after what there is to notice."""
-        lines = [f"{name}: {value}" for name, value in self.figures.items()]
-        return "\n".join([*self.notices, *lines, *self.told.lines])
-
-    def report(self) -> dict[str, list[Any]]:
-        """The figures for the node and for headless users, in the form ``ui`` needs."""
-        return {"text": [self.text]} | {name: [value] for name, value in self.figures.items()}
+    trainer: Trainer
+    finished: Finished
+    example: CachedPicture
 
 
 class TrainingRun:
@@ -97,6 +61,7 @@ class TrainingRun:
 
     def __init__(self, request: TrainingRequest) -> None:
         self.request = request
+        self.family = SD1
         self.recipe = request.recipe
         self.last_preview: torch.Tensor | None = None
         self.size = (0, 0)
@@ -106,119 +71,62 @@ class TrainingRun:
 
     def execute(self) -> TrainingResult:
         """Check, learn, save and show."""
-        family, pictures = self.check()
         request = self.request
+        pictures = self.take(check(request))
         cached = cache_latents(request.model, request.vae, pictures)
-        self.size = (int(pictures[0].pixels.shape[1]), int(pictures[0].pixels.shape[0]))
         progress = NodeProgress(self.recipe.steps, request.node_id)
-        trainer, finished = self._learn(family, cached, progress)
-        embedding = self._embedding(finished.vectors, finished.step, trainer.dataset.num_sources)
-        path = save(embedding, request.folder, overwrite=request.overwrite)
-        shown = self._final_previews(embedding, cached[0])
-        if shown is not None:
-            learnt = thumbnail(shown[FINAL_PREVIEWS:])
-            save(embedding, request.folder, overwrite=True, thumbnail=learnt)
-        else:
-            shown = torch.stack([picture.pixels for picture in pictures[:1]])
-        told = report(embedding, request.clip, trainer, finished, self.history)
-        figures = self._figures(path, finished, progress)
-        if request.records is not None:
-            figures["table"] = str(told.write(request.records, request.name) or "")
-        return TrainingResult(
-            embedding,
-            path,
-            shown,
-            [loss for _, loss in trainer.curve],
-            figures,
-            told,
-            (*self.notices, *trainer.difficulties.remarks()),
-        )
+        with self.borrowed(cached) as lent:
+            learnt = self.learn(lent, cached, progress)
+        return self.result(learnt, progress, pictures[0])
 
-    def check(self) -> tuple[Family, list[Picture]]:
-        """Find whatever is wrong with the request; raises one clear error."""
-        request, recipe = self.request, self.recipe
-        check_name(request.name, subfolders=False)
-        check_target(request.name, request.folder, overwrite=request.overwrite)
-        family = identify(request.model, request.clip)
-        pictures = self._pictures()
-        encoder = ClipTextEncoder(request.clip, family.encoder_keys[0])
-        self._check_start(encoder)
-        Sentences(recipe, encoder).check(each for each in pictures if not each.good)
-        self._lint(encoder, [each.caption for each in pictures if not each.flipped])
-        return family, pictures
-
-    def _pictures(self) -> list[Picture]:
-        """Every picture prepared, mirrored where that is wanted, with the word in its caption."""
-        request, recipe = self.request, self.recipe
-        pictures = prepare(
-            request.images,
-            request.captions,
-            resolution=recipe.resolution,
-            flip=recipe.flip != "off",
-            masks=request.masks,
-            background=recipe.mask_background,
-        )
-        pictures, notice = with_word(pictures, request.name)
-        self._notice(notice)
-        if request.good_images:
-            sizes = [(each.pixels.shape[0], each.pixels.shape[1]) for each in pictures]
-            pictures += prepare_good(request.good_images, sizes)
-        return pictures
-
-    def _initializer(self) -> Initializer:
-        """Where the vectors start from."""
-        embedding = self.request.initializer
-        vectors = None if embedding is None else embedding.vectors
-        return Initializer(self.request.initializer_text, vectors)
-
-    def _check_start(self, encoder: ClipTextEncoder) -> None:
-        """Raise InitializerError now rather than after the models are loaded."""
-        initializer = self._initializer()
-        if initializer.vectors is not None:
-            vectors_like(initializer.vectors, encoder, 1, 0.0, torch.Generator())
-        elif not initializer.searched:
-            check_initializer(encoder.token_vectors(initializer.text), initializer.text)
-
-    def _lint(self, encoder: ClipTextEncoder, captions: Sequence[str | None]) -> None:
-        key = encoder.keys[0]
-        width = int(encoder.token_vectors("a")[key].shape[1])
-        norm = encoder.vocabulary_norm(key)
-        found = lint(self.recipe, norm=norm, width=width, pictures=len(captions), captions=captions)
-        for sentence in found:
+    def take(self, checked: Checked) -> list[Picture]:
+        """Remember what the check found out; gives the pictures."""
+        self.family = checked.family
+        first = checked.pictures[0].pixels
+        self.size = (int(first.shape[1]), int(first.shape[0]))
+        for sentence in checked.notices:
             self._notice(sentence)
+        return checked.pictures
 
-    def _notice(self, sentence: str | None) -> None:
-        """Something a person should read, in the log and in the result."""
-        if sentence:
-            self.notices.append(sentence)
-            log.info(sentence)
-
-    def _learn(
-        self, family: Family, cached: Sequence[CachedPicture], progress: NodeProgress
-    ) -> tuple[Trainer, Finished]:
-        request, recipe = self.request, self.recipe
+    @contextlib.contextmanager
+    def borrowed(self, cached: Sequence[CachedPicture]) -> Iterator[Lent]:
+        """The models, lent for training with these pictures."""
+        request = self.request
         area = max(picture.mean[0].numel() for picture in cached)
-        with borrow(
-            request.model, request.clip, batch_size=recipe.batch_size, latent_area=area
-        ) as lent:
-            encoder = ClipTextEncoder(lent.clip, family.encoder_keys[0])
-            denoiser = ModelDenoiser(lent)
-            start = begin(recipe, encoder, denoiser, cached, self._initializer())
-            self.initializer_text = start.text
-            for sentence in start.notices:
-                self._notice(sentence)
-            trainer = Trainer(
-                recipe, encoder, denoiser, start.dataset, start.initial, good=start.good
-            )
-            try:
-                return trainer, self._follow(trainer, lent, cached[0], progress)
-            except Interrupted:
-                self._keep(trainer)
-                raise
+        batch_size = self.recipe.batch_size
+        with borrow(request.model, request.clip, batch_size=batch_size, latent_area=area) as lent:
+            yield lent
 
-    def _follow(
+    def learn(self, lent: Lent, cached: Sequence[CachedPicture], progress: NodeProgress) -> Learnt:
+        """Learn the word and save it; after Cancel the best so far is saved."""
+        encoder = ClipTextEncoder(lent.clip, *self.family.encoder_keys)
+        denoiser = ModelDenoiser(lent)
+        start = self.begin(encoder, denoiser, cached)
+        trainer = Trainer(
+            self.recipe, encoder, denoiser, start.dataset, start.initial, good=start.good
+        )
+        example = start.dataset.pictures[0]
+        try:
+            finished = self.follow(trainer, lent, example, progress)
+        except Interrupted:
+            self.keep(trainer.best_so_far(), trainer)
+            raise
+        return self.saved(finished, trainer, example)
+
+    def begin(
+        self, encoder: ClipTextEncoder, denoiser: ModelDenoiser, cached: Sequence[CachedPicture]
+    ) -> Start:
+        """What the run starts from; the model may be asked."""
+        start = begin(self.recipe, encoder, denoiser, cached, initializer_of(self.request))
+        self.initializer_text = start.text
+        for sentence in start.notices:
+            self._notice(sentence)
+        return start
+
+    def follow(
         self, trainer: Trainer, lent: Lent, example: CachedPicture, progress: NodeProgress
     ) -> Finished:
+        """Train to the end, showing what happens."""
         for event in trainer.run():
             self.history.take(event)
             progress.show(event)
@@ -230,15 +138,48 @@ class TrainingRun:
                 return event
         raise AssertionError("a run always ends with Finished")
 
-    def _keep(self, trainer: Trainer) -> None:
-        """After Cancel: the best so far goes to the disk."""
+    def saved(self, finished: Finished, trainer: Trainer, example: CachedPicture) -> Learnt:
+        """Write the embedding."""
+        request = self.request
         sources = trainer.dataset.num_sources
-        embedding = self._embedding(trainer.best_so_far(), trainer.steps_done, sources)
+        embedding = self._embedding(finished.vectors, finished.step, sources)
+        path = save(embedding, request.folder, overwrite=request.overwrite)
+        return Learnt(embedding, path, trainer, finished, example)
+
+    def keep(self, vectors: Any, trainer: Trainer) -> None:
+        """After Cancel: these vectors, the best so far, go to the disk."""
+        embedding = self._embedding(vectors, trainer.steps_done, trainer.dataset.num_sources)
         picture = None if self.last_preview is None else thumbnail(self.last_preview)
         path = save(
             embedding, self.request.folder, overwrite=self.request.overwrite, thumbnail=picture
         )
         log.info("Training cancelled at step %d; the best so far is %s", trainer.steps_done, path)
+
+    def result(self, learnt: Learnt, progress: NodeProgress, first: Picture) -> TrainingResult:
+        """Preview pictures, the plot and the figures of a word that was learnt."""
+        request, embedding, trainer = self.request, learnt.embedding, learnt.trainer
+        shown = self._final_previews(embedding, learnt.example)
+        if shown is not None:
+            picture = thumbnail(shown[FINAL_PREVIEWS:])
+            save(embedding, request.folder, overwrite=True, thumbnail=picture)
+        told = report(embedding, request.clip, trainer, learnt.finished, self.history)
+        figures = self._figures(learnt, progress)
+        if request.records is not None:
+            figures["table"] = str(told.write(request.records, request.name) or "")
+        return TrainingResult(
+            embedding,
+            learnt.path,
+            first.pixels.unsqueeze(0) if shown is None else shown,
+            [loss for _, loss in trainer.curve],
+            figures,
+            told,
+            (*self.notices, *trainer.difficulties.remarks()),
+        )
+
+    def _notice(self, sentence: str) -> None:
+        """Something a person should read, in the log and in the result."""
+        self.notices.append(sentence)
+        log.info(sentence)
 
     def _preview(self, event: Previewed, example: CachedPicture, progress: NodeProgress) -> None:
         embedding = Embedding(self.request.name, event.vectors)
@@ -289,6 +230,7 @@ class TrainingRun:
                 name=request.name,
                 encoders=list(vectors),
                 num_vectors=recipe.num_vectors,
+                architecture=self.family.architecture,
                 base_model=request.base_model,
                 initializer_text=self.initializer_text,
                 kind=recipe.kind,
@@ -299,9 +241,10 @@ class TrainingRun:
             ),
         )
 
-    def _figures(self, path: Path, finished: Finished, progress: NodeProgress) -> dict[str, Any]:
+    def _figures(self, learnt: Learnt, progress: NodeProgress) -> dict[str, Any]:
+        finished = learnt.finished
         return {
-            "file": str(path),
+            "file": str(learnt.path),
             "steps": finished.step,
             "stopped": finished.reason,
             "best_step": finished.best_step,

@@ -76,6 +76,6 @@ def _loss(
     sigmas = sigma.to(denoiser.device)
     masks = stacked_masks([picture])
     noisy = denoiser.add_noise(latents, noise.to(denoiser.device), sigmas)
-    denoised = denoiser.denoise(noisy, sigmas, text)
+    denoised = denoiser.denoise(noisy, sigmas, text, [picture.frame])
     masks = None if masks is None else masks.to(denoiser.device)
     return float(objective.losses(denoised, latents, sigmas, masks).cpu()[0])
