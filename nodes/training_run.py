@@ -65,6 +65,7 @@ class TrainingRun:
         self.recipe = request.recipe
         self.last_preview: torch.Tensor | None = None
         self.size = (0, 0)
+        self.shown_rows = slice(None)
         self.initializer_text = request.initializer_text
         self.notices = list(request.notices)
         self.history = History()
@@ -182,7 +183,8 @@ class TrainingRun:
         log.info(sentence)
 
     def _preview(self, event: Previewed, example: CachedPicture, progress: NodeProgress) -> None:
-        embedding = Embedding(self.request.name, event.vectors)
+        rows = {key: each[self.shown_rows] for key, each in event.vectors.items()}
+        embedding = Embedding(self.request.name, rows)
         picture = self._sampled(embedding, example, 1, QUICK_PREVIEW_STEPS)
         if picture is not None:
             self.last_preview = picture

@@ -12,5 +12,8 @@ EmbeddingWire = io.Custom("EMBEDDING")
 OptionsWire = io.Custom("TI_OPTIONS")
 """Carries a table of training.Recipe settings that differ from the defaults."""
 
+ConceptsWire = io.Custom("TI_CONCEPTS")
+"""Carries a tuple of nodes.concept.ConceptToLearn."""
+
 LossMapWire = io.LossMap
 """Carries {"loss": [float, ...]}, which the core node Plot Loss Graph draws."""

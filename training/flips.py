@@ -51,10 +51,10 @@ def twins_are_harder(
             for picture, seen in ((upright, noise), (twin, noise.flip(-1)))
         ]
         found.append(losses)
-    upright, mirrored = torch.tensor(found, dtype=torch.float64).unbind(dim=1)
-    difference = mirrored - upright
+    both = torch.tensor(found, dtype=torch.float64)
+    difference = both[:, 1] - both[:, 0]
     error = float(difference.std()) / math.sqrt(len(found)) if len(found) > 1 else 0.0
-    least = max(HARDER * error, ROUNDING * float(upright.mean()))
+    least = max(HARDER * error, ROUNDING * float(both[:, 0].mean()))
     return float(difference.mean()) > least
 
 

@@ -80,7 +80,7 @@ class InitializerSearch:
             sigmas = self.denoiser.sigmas.cpu()
             self.banks[size] = ProbeBank.build(
                 self.dataset,
-                Sentences(recipe, self.encoder).probes(self.dataset.pictures),
+                Sentences(recipe, self.encoder),
                 density(sigmas, "high_noise", recipe.timestep_from, recipe.timestep_to),
                 self.denoiser,
                 size=size,

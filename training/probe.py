@@ -17,6 +17,7 @@ from .objective import Objective
 from .pictures import Frame
 from .prompts import PromptTokens
 from .protocols import Denoiser, TextContext, TextEncoder
+from .sentences import Sentences
 from .timesteps import draw
 
 
@@ -55,7 +56,7 @@ class ProbeBank:
     def build(
         cls,
         dataset: Dataset,
-        prompts: Sequence[PromptTokens],
+        sentences: Sentences,
         probabilities: torch.Tensor,
         denoiser: Denoiser,
         *,
@@ -75,6 +76,8 @@ class ProbeBank:
         noise_levels = denoiser.sigmas.cpu()[timesteps]
         shapes: dict[tuple[int, ...], list[int]] = {}
         chosen = [_picture(dataset, index) for index in range(size)]
+        prompts = sentences.probes(chosen)
+        different = list(dict.fromkeys(prompts))
         for index, picture in enumerate(chosen):
             shapes.setdefault(tuple(picture.mean.shape), []).append(index)
         groups = []
@@ -83,7 +86,7 @@ class ProbeBank:
             latents = torch.stack([each.mean for each in pictures])
             noise = torch.randn(latents.shape, generator=generator)
             sigmas = noise_levels[members]
-            places = tuple(index % len(prompts) for index in members)
+            places = tuple(different.index(prompts[index]) for index in members)
             if good is not None:
                 others = good.draw(len(members), generator, shape=tuple(latents.shape[1:]))
                 latents = torch.cat([latents, torch.stack([each.mean for each in others])])
@@ -100,7 +103,8 @@ class ProbeBank:
                     tuple(each.frame for each in pictures),
                 )
             )
-        return cls(groups, prompts, objective, None if good is None else empty)
+        tokens = [sentences.tokens(prompt) for prompt in different]
+        return cls(groups, tokens, objective, None if good is None else empty)
 
     @torch.no_grad()
     def measure(

@@ -58,7 +58,7 @@ class Sentences:
         return found
 
     def check(self, pictures: Iterable[Captioned]) -> list[PromptTokens]:
-        """Tokenise every prompt as written, or raise PromptError; templates follow captions."""
+        """Tokenise every prompt a run may draw; raises PromptError where a vector is cut off."""
         wanted: dict[str, None] = {}
         bare: dict[int, None] = {}
         for picture in pictures:
@@ -70,11 +70,16 @@ class Sentences:
             wanted |= {self._own(each, concept): None for each in templates(self.recipe.kind)}
         return [self.tokens(prompt) for prompt in wanted]
 
-    def probes(self, pictures: Sequence[Captioned]) -> list[PromptTokens]:
-        """A few prompts spread evenly over all of them."""
-        every = self.check(pictures)
-        count = min(PROBE_PROMPTS * self.count, len(every))
-        return [every[index * len(every) // count] for index in range(count)]
+    def probes(self, pictures: Sequence[Captioned]) -> list[str]:
+        """A prompt for every picture that never changes: its caption, or one of a few templates."""
+        every = templates(self.recipe.kind)
+        few = [every[index * len(every) // PROBE_PROMPTS] for index in range(PROBE_PROMPTS)]
+        return [
+            self._own(few[index % PROBE_PROMPTS], picture.concept)
+            if picture.caption is None
+            else self.captioned(picture)
+            for index, picture in enumerate(pictures)
+        ]
 
     def draw(
         self, pictures: Sequence[Captioned], limit: int, generator: torch.Generator

@@ -72,6 +72,7 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.rate = schedules.of_recipe(recipe)
         self.sentences = Sentences(recipe, encoder, words)
+        self.sentences.check(dataset.pictures)
         self.objective = Objective(recipe, denoiser.prediction)
         self.source = BatchSource(
             recipe,
@@ -87,7 +88,7 @@ class Trainer:
         }
         self.bank = ProbeBank.build(
             dataset,
-            self.sentences.probes(dataset.pictures),
+            self.sentences,
             self.source.probabilities,
             denoiser,
             size=recipe.probe_size,

@@ -12,6 +12,9 @@ ROOT = Path(__file__).resolve().parents[2]
 NODES = {
     "TI_TrainEmbedding": "Train Embedding",
     "TI_TrainingOptions": "Training Options",
+    "TI_DatasetFolder": "Dataset Folder",
+    "TI_Concept": "Concept",
+    "TI_TrainConcepts": "Train Concepts",
     "TI_LoadEmbedding": "Load Embedding",
     "TI_SaveEmbedding": "Save Embedding",
     "TI_EmbeddingPrompt": "Embedding Prompt",

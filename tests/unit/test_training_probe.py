@@ -14,12 +14,13 @@ from textual_inversion.training.objective import Objective
 from textual_inversion.training.plateau import has_plateaued
 from textual_inversion.training.probe import ProbeBank
 from textual_inversion.training.recipe import Recipe
+from textual_inversion.training.sentences import Sentences
 
 
 def bank(dataset: Dataset, encoder: ToyEncoder, denoiser: ToyDenoiser, size: int = 8) -> ProbeBank:
     return ProbeBank.build(
         dataset,
-        [encoder.tokenize("a {}", 1), encoder.tokenize("{} here", 1)],
+        Sentences(Recipe(), encoder),
         timesteps.density(denoiser.sigmas, "uniform", 0.05, 0.95),
         denoiser,
         size=size,

@@ -96,6 +96,14 @@ def test_concepts_that_are_learnt_together_own_their_slots():
     assert "{dog}" in prompts[0] and "{}" not in prompts[0]
 
 
+def test_a_probe_keeps_the_caption_of_its_picture():
+    sentences = Sentences(Recipe(), ToyEncoder())
+    probes = sentences.probes([Shown("a {}"), Shown(), Shown("red {}"), Shown()])
+    assert probes[0] == "a {}" and probes[2] == "red {}"
+    assert set(probes[1::2]) <= set(templates("subject"))
+    assert len(set(sentences.probes([Shown()] * 8))) == 2
+
+
 def test_every_prompt_is_checked_before_a_run():
     sentences = Sentences(Recipe(num_vectors=3), ToyEncoder(window=8))
     with pytest.raises(PromptError, match="vectors fit"):
