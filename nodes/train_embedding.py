@@ -126,6 +126,9 @@ class TrainEmbedding(io.ComfyNode):
         base_model = base_model_name(cls.hidden.prompt, cls.hidden.unique_id, "model")
         result = TrainingRun(TrainingRequest(base_model=base_model, **given)).execute()
         word, losses = result.embedding, {"loss": result.curve}
+        plot = result.told.picture
         shown = ui.PreviewImage(result.previews, cls=cls).as_dict() | result.report()
-        told = (result.told.picture, result.text)
-        return io.NodeOutput(word, word.prompt_text, result.previews, losses, *told, ui=shown)
+        shown["images"] = shown["images"] + ui.PreviewImage(plot, cls=cls).as_dict()["images"]
+        return io.NodeOutput(
+            word, word.prompt_text, result.previews, losses, plot, result.text, ui=shown
+        )

@@ -90,6 +90,6 @@ def test_executed_it_returns_word_text_pictures_and_losses(nodes, tmp_path_facto
     assert previews.shape == (4, 64, 64, 3)
     assert len(losses["loss"]) == 2 and all(isinstance(loss, float) for loss in losses["loss"])
     assert all(isinstance(value, (list, tuple)) for value in output.ui.values())
-    assert output.ui["steps"] == [2] and len(output.ui["images"]) == 4
+    assert output.ui["steps"] == [2] and len(output.ui["images"]) == 5
     assert "word.safetensors" in output.ui["text"][0] and "word.safetensors" in output.ui["file"][0]
     assert (folder / "embeddings" / "word.safetensors").is_file()
