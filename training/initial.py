@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from .protocols import TextEncoder
-from .sphere import retract, tangent, unit
+from .sphere import EPSILON, retract, tangent, unit
 
 
 class InitializerError(ValueError):
@@ -59,6 +59,7 @@ def vectors_like(
                 f"The initializer embedding ({has}) has no vectors of {width} numbers for {key}; "
                 "use one that was made for this kind of model."
             )
+        _check_directions(given, f"The initializer embedding's vectors for {key}")
         if keep_norms and given.shape[0] == num_vectors:
             found[key] = given.detach().clone().float()
         else:
@@ -68,13 +69,21 @@ def vectors_like(
 
 
 def check_initializer(token_vectors: Mapping[str, torch.Tensor], text: str) -> None:
-    """Raise InitializerError if ``text`` has no tokens in some encoder."""
+    """Raise InitializerError if ``text`` has no tokens, or empty ones, in some encoder."""
     for key, rows in token_vectors.items():
         if rows.shape[0] == 0:
             raise InitializerError(
                 f"The initializer text {text!r} has no tokens in {key}; give a word that comes "
                 "near what the pictures show, such as 'dog' or 'painting'."
             )
+        _check_directions(rows, f"The vectors of the initializer text {text!r} in {key}")
+
+
+def _check_directions(rows: torch.Tensor, what: str) -> None:
+    """Raise InitializerError for rows that are zero or no numbers: they point nowhere."""
+    lengths = torch.linalg.vector_norm(rows.float(), dim=-1)
+    if not bool((torch.isfinite(lengths) & (lengths > EPSILON)).all()):
+        raise InitializerError(f"{what} hold one that is zero or no number; use another start.")
 
 
 def _fit(rows: torch.Tensor, count: int, spread: float, generator: torch.Generator) -> torch.Tensor:

@@ -99,6 +99,12 @@ def test_an_embedding_of_another_kind_of_model_is_refused(rows):
         start(vectors=rows)
 
 
+@pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
+def test_a_start_that_points_nowhere_is_refused(value):
+    with pytest.raises(InitializerError, match="zero or no number"):
+        start(vectors={KEY: torch.stack([torch.ones(8), torch.full((8,), value)])})
+
+
 def test_twins_stay_where_left_and_right_are_alike():
     denoiser = Mirrored()
     shown = twins(pictures(ToyEncoder(), denoiser))
