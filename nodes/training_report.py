@@ -56,6 +56,15 @@ class TrainingReport:
         return folder / f"{name}.csv"
 
 
+def _vectors(embedding: Embedding, clip: Any) -> list[str]:
+    """Norms and nearest words, or nothing where the vocabulary can't be read."""
+    try:
+        return describe_vectors(clip, embedding.vectors)
+    except (AttributeError, RuntimeError, TypeError) as error:
+        log.warning("The nearest words could not be found: %s", error)
+        return []
+
+
 def report(
     embedding: Embedding, clip: Any, trainer: Trainer, finished: Finished, history: History
 ) -> TrainingReport:
@@ -65,9 +74,9 @@ def report(
     odd = difficulties.odd()
     losses = [(step, loss) for step, loss, _ in history.steps if loss is not None]
     title = f"{embedding.name}: {finished.step} steps, kept step {finished.best_step}"
-    plot = Plot(title, history.probes, losses, finished.best_step, pictures, frozenset(odd))
+    plot = Plot(title, trainer.curve, losses, finished.best_step, pictures, frozenset(odd))
     lines = [
-        *describe_vectors(clip, embedding.vectors),
+        *_vectors(embedding, clip),
         *(
             f"picture {each.source + 1}: loss {each.loss_ratio:.2f} of the usual, agreement "
             f"{each.agreement:.2f}, seen {each.draws} times"
