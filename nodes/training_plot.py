@@ -74,7 +74,8 @@ class Plot:
             side = "rm" if across > WIDTH / 2 else "lm"
             shift = -12 if side == "rm" else 12
             label = f"best: {best[1]:.4g} at step {best[0]}"
-            pen.text((across + shift, level - 16), label, 13, BEST, side)
+            free = level + 20 if level + 30 < bottom else level - 28
+            pen.text((across + shift, free), label, 13, BEST, side)
 
     def _bars(self, pen: Pen, top: float) -> None:
         shown = self.pictures[:MOST_BARS]
