@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import faulthandler
 import hashlib
 import json
@@ -26,7 +27,6 @@ import time
 import traceback
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ class Trace:
         self.seen: set[tuple[object, int, int]] = set()
         self.new = False
 
-    @contextmanager
+    @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Trace what is called within."""
         self.new = False
@@ -125,11 +125,17 @@ class Fuzzer:
         self.runs = 0
 
     def load(self) -> None:
-        """Every seed is tried, and kept. Pillow's plugins are imported before anyone watches."""
+        """Every seed is tried, and kept. What is imported late is imported before anyone watches."""
         Image.init()
-        for ending, content in seeds():
+        self.corpus = list(seeds())
+        for ending, content in self.corpus:
+            path = self.failures / f"last{ending}"
+            path.write_bytes(content)
+            with contextlib.suppress(EmbeddingError):
+                formats.describe(path)
+                formats.read(path)
+        for ending, content in self.corpus:
             self.try_one(ending, content)
-            self.corpus.append((ending, content))
 
     def step(self) -> None:
         """One mutant, kept if it reached something new."""
