@@ -125,7 +125,7 @@ class Fuzzer:
         self.runs = 0
 
     def load(self) -> None:
-        """Every seed is tried, and kept. What is imported late is imported before anyone watches."""
+        """Every seed is tried and kept, after late imports are done with."""
         Image.init()
         self.corpus = list(seeds())
         for ending, content in self.corpus:
