@@ -70,6 +70,7 @@ class EmbeddingPrompt(io.ComfyNode):
                 ),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
+            enable_expand=True,
         )
 
     @classmethod

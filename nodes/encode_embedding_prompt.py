@@ -83,6 +83,7 @@ class EncodeEmbeddingPrompt(io.ComfyNode):
                 ),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
+            enable_expand=True,
         )
 
     @classmethod
