@@ -19,6 +19,7 @@ from ..training.pictures import Picture, prepare, prepare_good
 from ..training.recipe import Recipe
 from ..training.sentences import Sentences
 from ..training.start import Initializer
+from ..training.trainer import trained_keys
 from .training_request import TrainingRequest
 
 
@@ -41,6 +42,7 @@ def check(request: TrainingRequest, others: Sequence[str] = (), concept: int = 0
     check_target(request.name, request.folder, overwrite=request.overwrite)
     family = identify(request.model, request.clip)
     prediction_of(request.model)
+    trained_keys(request.recipe, family.encoder_keys)
     pictures, notice = with_word(_pictures(request), request.name, others)
     if concept:
         pictures = [dataclasses.replace(each, concept=concept) for each in pictures]

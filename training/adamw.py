@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import torch
+
+from .sphere import weight_so_far
 
 
 class AdamW:
@@ -19,7 +21,7 @@ class AdamW:
         self.first = torch.zeros_like(self.value)
         self.second = torch.zeros_like(self.value)
         self.average = torch.zeros_like(self.value)
-        self.count = 0
+        self.count = torch.zeros((), device=self.value.device)
 
     def vectors(self) -> torch.Tensor:
         """The current vectors ``[n, d]``."""
@@ -27,25 +29,25 @@ class AdamW:
 
     def averaged(self) -> torch.Tensor:
         """The average of the vectors over the latest steps."""
-        if self.count == 0 or self.averaging_decay == 0:
+        if self.averaging_decay == 0 or int(self.count) == 0:
             return self.value
-        return self.average / (1 - self.averaging_decay**self.count)
+        return self.average / weight_so_far(self.averaging_decay, self.count)
 
     def step(self, gradient: torch.Tensor, rate: float) -> None:
         """One AdamW update with dL/dv ``[n, d]``."""
-        self.count += 1
+        self.count = self.count + 1
         b1, b2 = 0.9, 0.999
         g = gradient.float()
         self.first = b1 * self.first + (1 - b1) * g
         self.second = b2 * self.second + (1 - b2) * g.square()
-        first = self.first / (1 - b1**self.count)
-        second = self.second / (1 - b2**self.count)
+        first = self.first / weight_so_far(b1, self.count)
+        second = self.second / weight_so_far(b2, self.count)
         decayed = self.value * (1 - rate * self.weight_decay)
         self.value = decayed - rate * first / (second.sqrt() + 1e-8)
         decay = self.averaging_decay
         self.average = decay * self.average + (1 - decay) * self.value
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, torch.Tensor]:
         """All that a bit-exact continuation needs."""
         return {
             "value": self.value,
@@ -55,7 +57,7 @@ class AdamW:
             "count": self.count,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Continue from :meth:`state_dict`."""
         for name, value in state.items():
-            setattr(self, name, value.clone() if isinstance(value, torch.Tensor) else value)
+            setattr(self, name, value.to(self.value.device, copy=True))

@@ -30,6 +30,19 @@ class Batch:
     prompts: tuple[str, ...]
     masks: torch.Tensor | None = None
 
+    def rows(self, chosen: Sequence[int]) -> Batch:
+        """A part of the batch."""
+        rows = list(chosen)
+        return Batch(
+            tuple(self.pictures[row] for row in rows),
+            self.latents[rows],
+            self.noise[rows],
+            self.timesteps[rows],
+            self.sigmas[rows],
+            tuple(self.prompts[row] for row in rows),
+            None if self.masks is None else self.masks[rows],
+        )
+
 
 class BatchSource:
     """Draws batches; the order of the pictures and the generator are its only state."""

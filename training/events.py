@@ -28,15 +28,38 @@ class Probed:
     loss: float
     initial_loss: float
     best_loss: float
+    best_step: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Snapshotted:
-    """A new best: these vectors (float32, on the CPU) are what would be saved now."""
+    """It is time to keep these vectors (float32, on the CPU): the average of the latest steps."""
 
     step: int
-    loss: float
     vectors: Vectors
+
+
+@dataclasses.dataclass(frozen=True)
+class Resumable:
+    """``state_dict()`` taken now continues exactly here."""
+
+    step: int
+
+
+@dataclasses.dataclass(frozen=True)
+class RolledBack:
+    """The loss was no number, so the run went back and goes on at ``rate_factor`` of the rate."""
+
+    step: int
+    rate_factor: float
+
+
+@dataclasses.dataclass(frozen=True)
+class SteppedDown:
+    """Memory ran out, so the run goes on in a way that needs less; ``how`` says which."""
+
+    step: int
+    how: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +72,7 @@ class Previewed:
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """The run ended; ``reason`` is 'steps' or 'plateau'."""
+    """The run ended; ``reason`` is 'steps', 'plateau' or 'no numbers'."""
 
     step: int
     reason: str
@@ -59,4 +82,4 @@ class Finished:
     best_loss: float
 
 
-Event = Stepped | Probed | Snapshotted | Previewed | Finished
+Event = Stepped | Probed | Snapshotted | Resumable | RolledBack | SteppedDown | Previewed | Finished

@@ -51,6 +51,7 @@ class ProbeBank:
         self.objective = objective
         self.empty = empty
         self._empty_losses: list[torch.Tensor] | None = None
+        self.rows_at_once: int | None = None
 
     @classmethod
     def build(
@@ -137,15 +138,27 @@ class ProbeBank:
         text = encoder.encode(prompts, vectors)
         found = []
         for group in self.groups:
-            places = [place % len(prompts) for place in group.prompts]
-            rows = torch.tensor(places, device=text.context.device)
-            pooled = None if text.pooled is None else text.pooled[rows]
-            noisy = denoiser.add_noise(group.latents, group.noise, group.sigmas)
-            denoised = denoiser.denoise(
-                noisy, group.sigmas, TextContext(text.context[rows], pooled), group.frames
-            )
-            found.append(self.objective.losses(denoised, group.latents, group.sigmas, group.masks))
+            count = len(group.prompts)
+            size = self.rows_at_once or count
+            parts = [
+                self._part(denoiser, group, text, slice(begin, begin + size), len(prompts))
+                for begin in range(0, count, size)
+            ]
+            found.append(parts[0] if len(parts) == 1 else torch.cat(parts))
         return found
+
+    def _part(
+        self, denoiser: Denoiser, group: ProbeGroup, text: TextContext, part: slice, prompts: int
+    ) -> torch.Tensor:
+        """The losses of some rows of a group."""
+        places = [place % prompts for place in group.prompts[part]]
+        rows = torch.tensor(places, device=text.context.device)
+        own = TextContext(text.context[rows], None if text.pooled is None else text.pooled[rows])
+        latents, sigmas = group.latents[part], group.sigmas[part]
+        noisy = denoiser.add_noise(latents, group.noise[part], sigmas)
+        denoised = denoiser.denoise(noisy, sigmas, own, group.frames[part])
+        masks = None if group.masks is None else group.masks[part]
+        return self.objective.losses(denoised, latents, sigmas, masks)
 
 
 def _picture(dataset: Dataset, index: int) -> CachedPicture:

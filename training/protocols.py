@@ -92,3 +92,10 @@ class Denoiser(Protocol):
         the latents are taken for whole pictures.
         """
         ...
+
+    def save_memory(self) -> bool:
+        """From now on keep less for the backward pass and compute it again there instead.
+
+        False where that was done before, or can't be done.
+        """
+        ...

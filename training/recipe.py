@@ -307,6 +307,39 @@ class Recipe:
         minimum=0,
         maximum=100_000,
     )
+    preview_prompts: str = knob(
+        "",
+        "What the preview pictures show, a prompt a line, at most four, with {} for the word; the "
+        "initializer text's picture at the same seed is beside each. Empty: a photo of the word.",
+        group="previews",
+    )
+    encoders: str = knob(
+        "all",
+        "Which text encoders learn the word, for models with two (SDXL): both, or one while the "
+        "other keeps the initializer text's vectors. The file holds vectors for both either way.",
+        group="run",
+        choices=("all", "clip_l", "clip_g"),
+    )
+    snapshot_every: int = knob(
+        0,
+        "Steps between two snapshots, a few KB each, kept as NAME-snapshots/step-... beside the "
+        "embedding; 0 keeps none.",
+        group="run",
+        minimum=0,
+        maximum=100_000,
+    )
+    resume: bool = knob(
+        True,
+        "Go on where a run of the same name, pictures and settings was interrupted by a crash or "
+        "Cancel; the result is the same as without the interruption.",
+        group="run",
+    )
+    save_memory: bool = knob(
+        False,
+        "Keep less for the backward pass and compute it twice instead. It happens by itself when "
+        "memory runs out; the result is the same.",
+        group="run",
+    )
 
     def __post_init__(self) -> None:
         for name, limits in knobs().items():

@@ -6,7 +6,8 @@ the geodesic, so that the learning rate is an angle in radians.
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Mapping
 
 import torch
 
@@ -34,6 +35,16 @@ def angle_between(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """The angle between the rows of ``a`` and ``b``, in radians; exact for small ones too."""
     a, b = unit(a), unit(b)
     return 2 * torch.atan2((a - b).norm(dim=-1), (a + b).norm(dim=-1))
+
+
+def weight_so_far(decay: float, count: torch.Tensor) -> torch.Tensor:
+    """1 - decay^count: how much of an average that began at zero is there after ``count`` values.
+
+    An average divided by it is unbiased (Adam, arXiv 1412.6980, 3).
+    """
+    if decay == 0:
+        return torch.ones_like(count)
+    return -torch.expm1(count * math.log(decay))
 
 
 class SphereOptimizer:
@@ -66,7 +77,7 @@ class SphereOptimizer:
         self.velocity = torch.zeros_like(self.direction)
         self.squared = torch.zeros_like(self.direction[:, :1])
         self.average = torch.zeros_like(self.direction)
-        self.count = 0
+        self.count = torch.zeros((), device=self.direction.device)
 
     def vectors(self) -> torch.Tensor:
         """The current vectors ``[n, d]``."""
@@ -74,27 +85,27 @@ class SphereOptimizer:
 
     def averaged(self) -> torch.Tensor:
         """The vectors at the average direction of the latest steps."""
-        if self.count == 0 or self.averaging_decay == 0:
+        if self.averaging_decay == 0 or int(self.count) == 0:
             return self.vectors()
         return self.norm * unit(self.average)
 
     def step(self, gradient: torch.Tensor, rate: float) -> None:
         """Turn the vectors against ``gradient`` (dL/dv, ``[n, d]``) by at most ``rate`` rad."""
-        self.count += 1
+        self.count = self.count + 1
         u = self.direction
         g = tangent(self.norm * gradient.float(), u)
         b2 = self.gradient_averaging
         self.squared = b2 * self.squared + (1 - b2) * g.square().sum(dim=-1, keepdim=True)
-        size = (self.squared / (1 - b2**self.count)).sqrt()
+        size = (self.squared / weight_so_far(b2, self.count)).sqrt()
         g = g / size.clamp_min(EPSILON) - self.prior * tangent(self.prior_direction, u)
         self.velocity = self.momentum * tangent(self.velocity, u) + (1 - self.momentum) * g
-        step = self.velocity / (1 - self.momentum**self.count)
+        step = self.velocity / weight_so_far(self.momentum, self.count)
         step = step / step.norm(dim=-1, keepdim=True).clamp_min(1.0)
         self.direction = retract(u, -rate * step)
         decay = self.averaging_decay
         self.average = decay * self.average + (1 - decay) * self.direction
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, torch.Tensor]:
         """All that a bit-exact continuation needs."""
         return {
             "direction": self.direction,
@@ -105,7 +116,7 @@ class SphereOptimizer:
             "count": self.count,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Continue from :meth:`state_dict`."""
         for name, value in state.items():
-            setattr(self, name, value.clone() if isinstance(value, torch.Tensor) else value)
+            setattr(self, name, value.to(self.direction.device, copy=True))

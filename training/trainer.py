@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -13,36 +13,49 @@ from .adamw import AdamW
 from .batches import Batch, BatchSource
 from .dataset import Dataset
 from .difficulty import Difficulties
-from .events import Event, Finished, Previewed, Probed, Snapshotted, Stepped
+from .events import (
+    Event,
+    Finished,
+    Previewed,
+    Probed,
+    Resumable,
+    RolledBack,
+    Snapshotted,
+    Stepped,
+    SteppedDown,
+)
+from .gradients import GradientSource, StepGradients
+from .guard import Guard, VectorOptimizer
 from .objective import Objective
 from .plateau import has_plateaued
 from .probe import ProbeBank
-from .protocols import Denoiser, TextContext, TextEncoder
+from .protocols import Denoiser, TextEncoder
 from .recipe import Recipe
 from .sentences import Sentences
 from .sphere import SphereOptimizer
 
 CPU_PROMPTS = 2
 LOSS_READOUT_EVERY = 5
-LONGEST_RUN_OF_BAD_STEPS = 20
 NO_GRADIENT = (
-    "No gradient reaches the vectors, so nothing could be learnt; start ComfyUI without attention "
-    "that can't be trained through (such as SageAttention) and remove model patches."
+    "No gradient reaches the vectors of {keys}, so nothing could be learnt; start ComfyUI without "
+    "attention that can't be trained through (such as SageAttention) and remove model patches."
+)
+NO_LOSS = (
+    "The probe bank's loss is not a number before the first step; check the pictures and load the "
+    "model in a higher precision."
+)
+NO_NUMBERS = (
+    "The loss has not been a number for several steps at step {step}, at a halved learning rate "
+    "too; lower learning_rate or load the model in a higher precision."
+)
+NO_MEMORY = (
+    "There is not enough memory to learn from one picture of this size; lower resolution, close "
+    "other programs, or start ComfyUI with --lowvram."
 )
 
 
 class TrainingError(RuntimeError):
     """The run can't go on; the message says why and what to change."""
-
-
-class VectorOptimizer(Protocol):
-    """What the loop needs of :class:`SphereOptimizer` and :class:`AdamW`."""
-
-    def vectors(self) -> torch.Tensor: ...
-    def averaged(self) -> torch.Tensor: ...
-    def step(self, gradient: torch.Tensor, rate: float) -> None: ...
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 class Trainer:
@@ -83,9 +96,13 @@ class Trainer:
             good,
         )
         self.empty = encoder.tokenize("", 0) if good is not None else None
-        self.optimizers = {
-            key: _optimizer(recipe, encoder, key, vectors) for key, vectors in initial.items()
-        }
+        trained = trained_keys(recipe, list(initial))
+        self.optimizers = {key: _optimizer(recipe, encoder, key, initial[key]) for key in trained}
+        self.fixed = {key: rows for key, rows in initial.items() if key not in trained}
+        self.guard = Guard(self.optimizers, denoiser.loss_scale, denoiser.device)
+        self.gradients = GradientSource(
+            encoder, denoiser, self.sentences, self.objective, self.empty
+        )
         self.bank = ProbeBank.build(
             dataset,
             self.sentences,
@@ -107,23 +124,22 @@ class Trainer:
         self.best_step = 0
         self.best_loss = math.inf
         self.best = self._detached(initial)
-        self.bad_steps = torch.zeros((), dtype=torch.int64)
-        self.loss_scale = torch.tensor(denoiser.loss_scale, device=denoiser.device)
 
     def run(self) -> Iterator[Event]:
         """Train to the end of the recipe or to the plateau, yielding what happens."""
         if not self.curve:
             yield from self._probe()
         reason = "steps"
-        while self.steps_done < self.recipe.steps:
-            yield self._step()
+        while self.steps_done < self.recipe.steps and reason == "steps":
+            yield from self._step()
             last = self.steps_done == self.recipe.steps
-            if last or self.steps_done % self.recipe.probe_every == 0:
-                yield from self._probe()
-                if not last and self._should_stop():
-                    reason = "plateau"
-                    break
-            if self._preview_due():
+            if self._readout_due() and self.guard.is_stuck():
+                reason = yield from self._roll_back()
+            elif last or self.steps_done % self.recipe.probe_every == 0:
+                reason = yield from self._measure(last)
+            if self._due(self.recipe.snapshot_every):
+                yield Snapshotted(self.steps_done, self._detached(self._averaged()))
+            if self._due(self.recipe.preview_every) and not last:
                 yield Previewed(self.steps_done, self.best)
         if self.recipe.keep == "last":
             self.best = self._detached(self._averaged())
@@ -142,88 +158,95 @@ class Trainer:
         """Everything a bit-exact continuation needs, besides what the constructor was given."""
         return {
             "steps_done": self.steps_done,
-            "curve": list(self.curve),
+            "curve": [list(point) for point in self.curve],
             "best_step": self.best_step,
             "best_loss": self.best_loss,
             "best": dict(self.best),
-            "bad_steps": int(self.bad_steps),
-            "loss_scale": float(self.loss_scale),
+            "guard": self.guard.state_dict(),
+            "pictures_at_once": self.gradients.pictures_at_once,
             "generator": self.generator.get_state(),
             "dataset": self.dataset.state_dict(),
             "good": {} if self.source.good is None else self.source.good.state_dict(),
             "difficulties": self.difficulties.state_dict(),
-            "optimizers": {key: each.state_dict() for key, each in self.optimizers.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from :meth:`state_dict` of a trainer made with the same arguments."""
         self.steps_done = state["steps_done"]
-        self.curve = list(state["curve"])
+        self.curve = [(step, loss) for step, loss in state["curve"]]
         self.best_step = state["best_step"]
         self.best_loss = state["best_loss"]
         self.best = dict(state["best"])
-        self.bad_steps = torch.tensor(state["bad_steps"], device=self.bad_steps.device)
-        self.loss_scale = torch.full_like(self.loss_scale, state["loss_scale"])
+        self.guard.load_state_dict(state["guard"])
+        self.gradients.pictures_at_once = state["pictures_at_once"]
         self.generator.set_state(state["generator"])
         self.dataset.load_state_dict(state["dataset"])
         if self.source.good is not None:
             self.source.good.load_state_dict(state["good"])
         self.difficulties.load_state_dict(state["difficulties"])
-        for key, each in self.optimizers.items():
-            each.load_state_dict(state["optimizers"][key])
 
-    def _step(self) -> Stepped:
-        step = self.steps_done
-        vectors = {
-            key: each.vectors().detach().requires_grad_(True)
-            for key, each in self.optimizers.items()
-        }
+    def resume(self, state: Mapping[str, Any]) -> bool:
+        """Continue from ``state`` if models and pictures measure as they did; else start anew."""
+        measured = self.bank.measure(self.encoder, self.denoiser, self._averaged())
+        if not state["curve"] or not math.isclose(measured, state["curve"][0][1], rel_tol=1e-6):
+            return False
+        self.load_state_dict(state)
+        return True
+
+    def _step(self) -> Iterator[Event]:
+        step, rate = self.steps_done, self.rate(self.steps_done)
         batch = self.source.draw(self.generator)
-        text = self._encode(batch.prompts, vectors)
-        each = self._losses(batch, text)
-        loss = self._reduced(batch, each, vectors)
-        if not loss.requires_grad:
-            raise TrainingError(NO_GRADIENT)
-        scale = self.loss_scale
-        wanted = [*vectors.values(), text.context]
-        scaled = torch.autograd.grad(scale * loss, wanted, allow_unused=True)
-        *gradients, pulls = [each if each is None else each / scale for each in scaled]
-        if pulls is not None:
-            self._note(batch, each.detach(), pulls)
+        found = yield from self._gradients(batch)
         if step == 0:
-            _check_gradients(loss, gradients)
-        self._update(loss, gradients, self.rate(step))
+            _check_gradients(list(self.optimizers), found)
+        if found.pulls is not None:
+            self._note(batch, found.each, found.pulls)
+        self.guard.update(found.loss, found.gradients, rate)
         self.steps_done = step + 1
-        due = self.steps_done % LOSS_READOUT_EVERY == 0 or loss.device.type == "cpu"
-        value = float(loss.detach()) if due else None
-        if due and int(self.bad_steps) >= LONGEST_RUN_OF_BAD_STEPS:
-            raise TrainingError(
-                f"The loss has not been a number for {int(self.bad_steps)} steps in a row at step "
-                f"{self.steps_done}; lower learning_rate or load the model in a higher precision."
-            )
-        return Stepped(self.steps_done, self.recipe.steps, value, self.rate(step))
+        value = float(found.loss) if self._readout_due() else None
+        yield Stepped(self.steps_done, self.recipe.steps, value, self.guard.rate_factor * rate)
 
-    def _losses(self, batch: Batch, text: TextContext) -> torch.Tensor:
-        """The loss of each picture of the batch ``[B]`` with a row of ``text`` each."""
-        latents, sigmas = self._sent(batch.latents), self._sent(batch.sigmas)
-        noisy = self.denoiser.add_noise(latents, self._sent(batch.noise), sigmas)
-        frames = [each.frame for each in batch.pictures]
-        denoised = self.denoiser.denoise(noisy, sigmas, text, frames)
-        masks = None if batch.masks is None else self._sent(batch.masks)
-        return self.objective.losses(denoised, latents, sigmas, masks)
+    def _gradients(self, batch: Batch) -> Generator[Event, None, StepGradients]:
+        """Loss and gradients of a batch; where memory runs out, again in a way that needs less."""
+        vectors = {key: each.vectors() for key, each in self.optimizers.items()}
+        while True:
+            try:
+                return self.gradients.step(batch, vectors, self.fixed, self.guard.loss_scale)
+            except torch.OutOfMemoryError as error:
+                failure = error.with_traceback(None)
+            yield SteppedDown(self.steps_done, self._step_down(failure))
 
-    def _reduced(
-        self, batch: Batch, each: torch.Tensor, vectors: Mapping[str, torch.Tensor]
-    ) -> torch.Tensor:
-        """The loss of the step; with good pictures it needs the empty prompt's losses too."""
-        if self.empty is None:
-            return self.objective.reduce(each)
-        with torch.no_grad():
-            text = self.encoder.encode([self.empty], vectors)
-            rows = torch.zeros(each.shape[0], dtype=torch.long, device=text.context.device)
-            pooled = None if text.pooled is None else text.pooled[rows]
-            empty = self._losses(batch, TextContext(text.context[rows], pooled))
-        return self.objective.reduce(each, empty)
+    def _step_down(self, failure: BaseException) -> str:
+        if self.denoiser.save_memory():
+            return "memory ran out: parts of the network are now computed twice"
+        if self.gradients.pictures_at_once != 1 and self.recipe.batch_size > 1:
+            self.gradients.pictures_at_once = 1
+            return "memory ran out: the batch is now learnt from one picture at a time"
+        raise TrainingError(NO_MEMORY) from failure
+
+    def _readout_due(self) -> bool:
+        on_cpu = self.denoiser.device.type == "cpu"
+        return on_cpu or self.steps_done % LOSS_READOUT_EVERY == 0
+
+    def _roll_back(self) -> Generator[Event, None, str]:
+        """Return to the last good state, or end with the best there is."""
+        if self.guard.roll_back():
+            yield RolledBack(self.steps_done, self.guard.rate_factor)
+            return "steps"
+        if self.best_step == 0:
+            raise TrainingError(NO_NUMBERS.format(step=self.steps_done))
+        return "no numbers"
+
+    def _measure(self, last: bool) -> Generator[Event, None, str]:
+        """Probe; gives the reason to stop, 'steps' for none."""
+        measured = len(self.curve)
+        yield from self._probe()
+        if len(self.curve) == measured:
+            return (yield from self._roll_back())
+        if not last and self._should_stop():
+            return "plateau"
+        yield Resumable(self.steps_done)
+        return "steps"
 
     def _note(self, batch: Batch, each: torch.Tensor, pulls: torch.Tensor) -> None:
         """Remember how hard each picture was, and where it pulled."""
@@ -231,58 +254,30 @@ class Trainer:
         sources = [picture.source for picture in batch.pictures[:count]]
         self.difficulties.add(sources, batch.timesteps[:count], each[:count], pulls[:count])
 
-    def _sent(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A tensor on the denoiser's device, without waiting for what the device is doing."""
-        device = self.denoiser.device
-        if device.type == "cuda":
-            return tensor.pin_memory().to(device, non_blocking=True)
-        return tensor.to(device)
-
-    def _encode(self, drawn: Sequence[str], vectors: Mapping[str, torch.Tensor]) -> TextContext:
-        """One context per prompt; every different prompt is encoded once, in one batch."""
-        unique = list(dict.fromkeys(drawn))
-        text = self.encoder.encode([self.sentences.tokens(prompt) for prompt in unique], vectors)
-        if len(unique) == len(drawn):
-            return text
-        rows = torch.tensor([unique.index(prompt) for prompt in drawn], device=text.context.device)
-        return TextContext(text.context[rows], None if text.pooled is None else text.pooled[rows])
-
-    def _update(
-        self, loss: torch.Tensor, gradients: Sequence[torch.Tensor | None], rate: float
-    ) -> None:
-        """Step every encoder's vectors; a gradient that is no number moves nothing.
-
-        It may have been raised too high on its way, so the loss scale is then halved.
-        """
-        present = [each for each in gradients if each is not None]
-        finite = torch.stack([torch.isfinite(each).all() for each in present]).all()
-        finite = finite & torch.isfinite(loss.detach())
-        self.bad_steps = torch.where(finite, 0, self.bad_steps.to(finite.device) + 1)
-        lowered = (0.5 * self.loss_scale).clamp_min(1.0)
-        self.loss_scale = torch.where(finite, self.loss_scale, lowered)
-        for each, gradient in zip(self.optimizers.values(), gradients, strict=True):
-            if gradient is not None:
-                each.step(torch.where(finite, gradient, torch.zeros_like(gradient)), rate)
-
     def _probe(self) -> Iterator[Event]:
+        """Measure the bank; what is no number is not written down."""
         averaged = self._averaged()
-        loss = self.bank.measure(self.encoder, self.denoiser, averaged)
-        self.curve.append((self.steps_done, loss))
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"The probe bank's loss at step {self.steps_done} is not a number; check the "
-                "pictures and load the model in a higher precision."
+        try:
+            loss = self.bank.measure(self.encoder, self.denoiser, averaged)
+        except torch.OutOfMemoryError:
+            self.bank.rows_at_once = 1
+            yield SteppedDown(
+                self.steps_done, "memory ran out: the probe bank is now measured one by one"
             )
-        improved = loss < self.best_loss
-        if improved:
+            loss = self.bank.measure(self.encoder, self.denoiser, averaged)
+        if not math.isfinite(loss):
+            if not self.curve:
+                raise TrainingError(NO_LOSS)
+            return
+        self.curve.append((self.steps_done, loss))
+        self.guard.remember()
+        if loss < self.best_loss:
             self.best_loss, self.best_step = loss, self.steps_done
             self.best = self._detached(averaged)
-        yield Probed(self.steps_done, loss, self.curve[0][1], self.best_loss)
-        if improved and self.steps_done:
-            yield Snapshotted(self.steps_done, loss, self.best)
+        yield Probed(self.steps_done, loss, self.curve[0][1], self.best_loss, self.best_step)
 
     def _averaged(self) -> dict[str, torch.Tensor]:
-        return {key: each.averaged() for key, each in self.optimizers.items()}
+        return {**self.fixed, **{key: each.averaged() for key, each in self.optimizers.items()}}
 
     def _should_stop(self) -> bool:
         return (
@@ -291,9 +286,8 @@ class Trainer:
             and has_plateaued([loss for _, loss in self.curve])
         )
 
-    def _preview_due(self) -> bool:
-        every = self.recipe.preview_every
-        return bool(every) and self.steps_done % every == 0 and self.steps_done < self.recipe.steps
+    def _due(self, every: int) -> bool:
+        return bool(every) and self.steps_done % every == 0
 
     @staticmethod
     def _detached(vectors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -325,7 +319,26 @@ def _prompts_per_step(recipe: Recipe, denoiser: Denoiser) -> int:
     return CPU_PROMPTS if denoiser.device.type == "cpu" else recipe.batch_size
 
 
-def _check_gradients(loss: torch.Tensor, gradients: Sequence[torch.Tensor | None]) -> None:
-    reached = any(each is not None and bool((each != 0).any()) for each in gradients)
-    if not reached and bool(torch.isfinite(loss.detach())):
-        raise TrainingError(NO_GRADIENT)
+def trained_keys(recipe: Recipe, keys: Sequence[str]) -> list[str]:
+    """The encoders whose vectors are learnt; raises TrainingError for one the model lacks."""
+    if recipe.encoders == "all":
+        return list(keys)
+    if recipe.encoders not in keys:
+        raise TrainingError(
+            f"encoders is {recipe.encoders}, but this model's text encoder is "
+            f"{' and '.join(keys)}; set encoders to all."
+        )
+    return [recipe.encoders]
+
+
+def _check_gradients(keys: Sequence[str], found: StepGradients) -> None:
+    """Raise TrainingError if some encoder's vectors have no part in the loss."""
+    if not bool(torch.isfinite(found.loss)):
+        return
+    unreached = [
+        key
+        for key, each in zip(keys, found.gradients, strict=True)
+        if each is None or not bool((each != 0).any())
+    ]
+    if unreached:
+        raise TrainingError(NO_GRADIENT.format(keys=" and ".join(unreached)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import pytest
@@ -14,6 +13,7 @@ from textual_inversion.training.events import (
     Finished,
     Previewed,
     Probed,
+    Resumable,
     Snapshotted,
     Stepped,
 )
@@ -105,14 +105,15 @@ def test_a_stopped_run_continues_bit_for_bit():
 
 
 def test_events_come_in_their_order():
-    events = list(trainer(steps=20, probe_every=5, preview_every=10).run())
+    events = list(trainer(steps=20, probe_every=5, preview_every=10, snapshot_every=8).run())
     assert isinstance(events[0], Probed) and events[0].step == 0
     assert [event.step for event in events if isinstance(event, Stepped)] == list(range(1, 21))
     assert [event.step for event in events if isinstance(event, Probed)] == [0, 5, 10, 15, 20]
     assert [event.step for event in events if isinstance(event, Previewed)] == [10]
-    best = [event for event in events if isinstance(event, Snapshotted)]
-    assert best and all(a.loss > b.loss for a, b in itertools.pairwise(best))
-    assert torch.equal(events[-1].vectors[KEY], best[-1].vectors[KEY])
+    kept = [event for event in events if isinstance(event, Snapshotted)]
+    assert [event.step for event in kept] == [8, 16]
+    assert not torch.equal(kept[0].vectors[KEY], kept[1].vectors[KEY])
+    assert [event.step for event in events if isinstance(event, Resumable)] == [5, 10, 15, 20]
 
 
 def test_the_best_step_is_kept_not_the_last():
@@ -172,24 +173,6 @@ def test_vectors_that_do_not_fit_stop_the_run_before_it_starts():
         trainer(ToyEncoder(window=8), num_vectors=6)
 
 
-def test_a_few_steps_of_nan_change_nothing_and_the_run_goes_on():
-    denoiser = ToyDenoiser()
-    denoiser.spoil = {4, 5, 20}
-    run = trainer(denoiser=denoiser, steps=60, probe_every=100)
-    ended = finish(run)
-    assert ended.vectors[KEY].isfinite().all() and ended.best_loss < ended.initial_loss
-
-
-def test_nothing_but_nan_ends_in_a_clear_error():
-    denoiser = ToyDenoiser()
-    denoiser.spoil = set(range(2, 500))
-    with pytest.raises(TrainingError, match="not been a number"):
-        finish(trainer(denoiser=denoiser, steps=100, probe_every=500))
-    denoiser.spoil = {1}
-    with pytest.raises(TrainingError, match="probe bank"):
-        finish(trainer(denoiser=ToyDenoiserOfNaN(), steps=100))
-
-
 class ToyDenoiserOfNaN(ToyDenoiser):
     def denoise(self, noisy, sigmas, text, frames=()):
         return super().denoise(noisy, sigmas, text, frames) * math.nan
@@ -233,4 +216,4 @@ def test_the_loss_scale_changes_nothing_in_full_precision_and_halves_on_overflow
     spoilt.spoil = {3}
     run = trainer(denoiser=spoilt, steps=10)
     finish(run)
-    assert run.loss_scale.item() == 2048.0
+    assert run.guard.loss_scale.item() == 2048.0

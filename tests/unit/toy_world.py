@@ -76,6 +76,8 @@ class ToyDenoiser:
         self.drawn: list[torch.Tensor] = []
         self.latents: list[torch.Tensor] = []
         self.spoil: set[int] = set()
+        self.room = 10_000
+        self.saving_memory = False
 
     @property
     def sigmas(self) -> torch.Tensor:
@@ -93,6 +95,12 @@ class ToyDenoiser:
     def loss_scale(self) -> float:
         return 1.0
 
+    def save_memory(self) -> bool:
+        if self.saving_memory:
+            return False
+        self.saving_memory = True
+        return True
+
     def picture(self, vectors: torch.Tensor) -> torch.Tensor:
         return torch.einsum("bw,wchx->bchx", vectors, self.camera)
 
@@ -106,6 +114,9 @@ class ToyDenoiser:
     def denoise(
         self, noisy: torch.Tensor, sigmas: torch.Tensor, text: TextContext, frames=()
     ) -> torch.Tensor:
+        needed = noisy.shape[0] * (1 if self.saving_memory else 2)
+        if torch.is_grad_enabled() and needed > self.room:
+            raise torch.OutOfMemoryError("no room")
         found = self.picture(text.context.mean(dim=1))
         if len(self.drawn) in self.spoil:
             return found * float("nan")
