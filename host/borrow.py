@@ -12,6 +12,8 @@ import comfy.model_management as management
 import torch
 
 from .attention import trainable_attention
+from .lendable import check_offloading, check_weights, is_whole, without_dynamic_memory
+from .recompute import recomputed_blocks
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,7 @@ class Lent:
     clip: Any
     transformer_options: dict[str, Any]
     pause: Callable[[], contextlib.AbstractContextManager[None]]
+    save_memory: Callable[[], bool] = lambda: False
 
     @property
     def network(self) -> torch.nn.Module:
@@ -50,18 +53,24 @@ def borrow(model: Any, clip: Any, *, batch_size: int, latent_area: int) -> Itera
 
     Inside, inference mode is off, parameters require no grad, and gradients pass. However the
     block ends, the models are afterwards bit for bit what they were. ``Lent.pause()`` gives
-    them back for a while, for sampling a preview.
+    them back for a while, for sampling a preview; ``Lent.save_memory()`` makes the network keep
+    less for the backward pass from now on. Raises UnsupportedModelError.
     """
-    model, clip = _without_dynamic_memory(model), _without_dynamic_memory(clip)
+    check_weights(model)
+    model, clip = without_dynamic_memory(model), without_dynamic_memory(clip)
     needed = training_memory(model, clip, batch_size, latent_area)
     stack: contextlib.ExitStack | None = None
+    saving = False
 
     def acquire() -> None:
-        nonlocal stack
+        nonlocal stack, saving
         with contextlib.ExitStack() as entering:
             management.load_models_gpu(
                 [model, clip.patcher], memory_required=needed, force_full_load=True
             )
+            for patcher in (model, clip.patcher):
+                check_offloading(patcher)
+            saving = saving or not is_whole(model)
             entering.enter_context(torch.inference_mode(False))
             entering.enter_context(torch.enable_grad())
             entering.enter_context(_marked_as_training())
@@ -70,6 +79,8 @@ def borrow(model: Any, clip: Any, *, batch_size: int, latent_area: int) -> Itera
                 entering.enter_context(_frozen(module))
             entering.enter_context(_cast_once(clip.patcher.model, clip.patcher.load_device))
             entering.enter_context(_out_of_place_residuals(clip.patcher.model))
+            if saving:
+                entering.enter_context(recomputed_blocks(model.model.diffusion_model))
             stack = entering.pop_all()
 
     def release() -> None:
@@ -87,11 +98,20 @@ def borrow(model: Any, clip: Any, *, batch_size: int, latent_area: int) -> Itera
         finally:
             acquire()
 
+    def save_memory() -> bool:
+        nonlocal saving
+        management.soft_empty_cache()
+        if saving or stack is None:
+            return False
+        saving = True
+        stack.enter_context(recomputed_blocks(model.model.diffusion_model))
+        return True
+
     options = dict(model.model_options.get("transformer_options", {}))
     options["optimized_attention_override"] = trainable_attention
     acquire()
     try:
-        yield Lent(model, clip, options, pause)
+        yield Lent(model, clip, options, pause, save_memory)
     finally:
         release()
         management.soft_empty_cache()
@@ -108,21 +128,6 @@ def training_memory(model: Any, clip: Any, batch_size: int, latent_area: int) ->
     size = torch.empty((), dtype=dtype).element_size()
     activations = latent_area * size * BYTES_PER_LATENT_VALUE + BYTES_PER_PROMPT
     return int(batch_size * activations) + _float32_bytes(clip.patcher.model)
-
-
-def _without_dynamic_memory(owner: Any) -> Any:
-    """A MODEL or CLIP whose weights are plain tensors; newer hosts may page them otherwise."""
-    patcher = getattr(owner, "patcher", owner)
-    is_dynamic = getattr(patcher, "is_dynamic", None)
-    if is_dynamic is None or not is_dynamic():
-        return owner
-    try:
-        return owner.clone(disable_dynamic=True)
-    except RuntimeError as error:
-        raise RuntimeError(
-            "This model's weights are paged and can't be trained with; start ComfyUI with "
-            "--disable-dynamic-vram."
-        ) from error
 
 
 @contextlib.contextmanager

@@ -46,6 +46,10 @@ class ModelDenoiser:
         dtype = network.manual_cast_dtype or network.get_dtype()
         return 4096.0 if dtype == torch.float16 else 1.0
 
+    def save_memory(self) -> bool:
+        """Recompute blocks of the network in the backward pass; False where it does already."""
+        return self.lent.save_memory()
+
     def add_noise(
         self, latents: torch.Tensor, noise: torch.Tensor, sigmas: torch.Tensor
     ) -> torch.Tensor:

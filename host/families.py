@@ -33,7 +33,7 @@ SUPPORTED = (SD1, SD2, SDXL)
 
 _ENCODER_ATTRIBUTES = ("clip_l", "clip_g", "clip_h", "t5xxl", "llama")
 _PLAIN_LATENT_CHANNELS = 4
-_KNOWN = f"{', '.join(each.name for each in SUPPORTED[:-1])} and {SUPPORTED[-1].name}"
+_KNOWN = f"{', '.join(each.name for each in SUPPORTED[:-1])} or {SUPPORTED[-1].name}"
 
 
 def identify(model: Any, clip: Any) -> Family:
