@@ -22,7 +22,7 @@ def knob_input(name, *, optional=False):
         return io.Float.Input(
             name, min=knob.minimum, max=knob.maximum, step=knob.step, round=False, **common
         )
-    return io.String.Input(name, **common)
+    return io.String.Input(name, multiline=name == "preview_prompts", **common)
 
 
 def fixed_seed():

@@ -15,7 +15,6 @@ from ..embeddings_io import metadata
 from ..embeddings_io.embedding import Embedding
 from ..embeddings_io.saving import save
 from ..embeddings_io.thumbnails import thumbnail
-from ..host import previews
 from ..host.borrow import Lent, borrow
 from ..host.denoiser import ModelDenoiser
 from ..host.families import SD1
@@ -23,22 +22,27 @@ from ..host.latents import cache_latents
 from ..host.progress import Interrupted, NodeProgress
 from ..host.text_encoder import ClipTextEncoder
 from ..training.dataset import CachedPicture
-from ..training.events import Finished, Previewed
+from ..training.events import (
+    Finished,
+    Previewed,
+    RolledBack,
+    Snapshotted,
+    SteppedDown,
+    Vectors,
+)
 from ..training.history import History
 from ..training.pictures import Picture
 from ..training.start import Start, begin
-from ..training.templates import preview_prompts
 from ..training.trainer import Trainer
+from .run_files import RunFiles
 from .training_check import Checked, check, initializer_of
+from .training_previews import FINAL_PREVIEWS, PreviewMaker, sheet
 from .training_report import report
 from .training_request import TrainingRequest, TrainingResult
 
 __all__ = ["TrainingRequest", "TrainingResult", "TrainingRun"]
 
 log = logging.getLogger(__name__)
-
-FINAL_PREVIEWS = 2
-QUICK_PREVIEW_STEPS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +73,7 @@ class TrainingRun:
         self.initializer_text = request.initializer_text
         self.notices = list(request.notices)
         self.history = History()
+        self.files: RunFiles | None = None
 
     def execute(self) -> TrainingResult:
         """Check, learn, save and show."""
@@ -128,14 +133,30 @@ class TrainingRun:
         self, trainer: Trainer, lent: Lent, example: CachedPicture, progress: NodeProgress
     ) -> Finished:
         """Train to the end, showing what happens."""
+        self.files = RunFiles(self.request, trainer, self._notice)
+        shown = PreviewMaker(self.request, self.recipe, example)
+        if self.recipe.save_memory:
+            trainer.denoiser.save_memory()
+        if self.files.go_on():
+            self.history.probes = list(trainer.curve)
         for event in trainer.run():
             self.history.take(event)
             progress.show(event)
+            self.files.take(event)
             if isinstance(event, Previewed):
                 with lent.pause():
-                    self._preview(event, example, progress)
+                    self._preview(shown, event, progress)
                 progress.skip_time()
-            if isinstance(event, Finished):
+            elif isinstance(event, Snapshotted):
+                self._snapshot(event, trainer)
+            elif isinstance(event, SteppedDown):
+                self._notice(f"At step {event.step} {event.how}.")
+            elif isinstance(event, RolledBack):
+                self._notice(
+                    f"The loss was no number at step {event.step}; the run went back and goes on "
+                    f"at {event.rate_factor:g} of its learning rate."
+                )
+            elif isinstance(event, Finished):
                 return event
         raise AssertionError("a run always ends with Finished")
 
@@ -145,6 +166,8 @@ class TrainingRun:
         sources = trainer.dataset.num_sources
         embedding = self._embedding(finished.vectors, finished.step, sources)
         path = save(embedding, request.folder, overwrite=request.overwrite)
+        if self.files is not None:
+            self.files.done()
         return Learnt(embedding, path, trainer, finished, example)
 
     def keep(self, vectors: Any, trainer: Trainer) -> None:
@@ -159,7 +182,8 @@ class TrainingRun:
     def result(self, learnt: Learnt, progress: NodeProgress, first: Picture) -> TrainingResult:
         """Preview pictures, the plot and the figures of a word that was learnt."""
         request, embedding, trainer = self.request, learnt.embedding, learnt.trainer
-        shown = self._final_previews(embedding, learnt.example)
+        maker = PreviewMaker(request, self.recipe, learnt.example)
+        shown = maker.final(self.initializer_text, embedding)
         if shown is not None:
             picture = thumbnail(shown[FINAL_PREVIEWS:])
             save(embedding, request.folder, overwrite=True, thumbnail=picture)
@@ -182,46 +206,22 @@ class TrainingRun:
         self.notices.append(sentence)
         log.info(sentence)
 
-    def _preview(self, event: Previewed, example: CachedPicture, progress: NodeProgress) -> None:
-        rows = {key: each[self.shown_rows] for key, each in event.vectors.items()}
-        embedding = Embedding(self.request.name, rows)
-        picture = self._sampled(embedding, example, 1, QUICK_PREVIEW_STEPS)
-        if picture is not None:
-            self.last_preview = picture
-            progress.picture(previews.as_pil(picture[0]))
+    def _preview(self, shown: PreviewMaker, event: Previewed, progress: NodeProgress) -> None:
+        embedding = Embedding(self.request.name, self._shown(event.vectors))
+        pictures = shown.during(self.initializer_text, embedding)
+        if pictures is not None:
+            self.last_preview = pictures[:, :, pictures.shape[2] // 2 :]
+            progress.picture(sheet(pictures))
 
-    def _final_previews(self, embedding: Embedding, example: CachedPicture) -> torch.Tensor | None:
-        """Pictures of the initializer text, then of the learnt word, at the same seeds."""
-        before = self._sampled(None, example, FINAL_PREVIEWS, 20)
-        after = self._sampled(embedding, example, FINAL_PREVIEWS, 20)
-        return None if before is None or after is None else torch.cat([before, after])
+    def _snapshot(self, event: Snapshotted, trainer: Trainer) -> None:
+        sources = trainer.dataset.num_sources
+        if self.files is not None:
+            vectors = self._shown(event.vectors)
+            self.files.snapshot(self._embedding(vectors, event.step, sources), event.step)
 
-    def _sampled(
-        self, embedding: Embedding | None, example: CachedPicture, count: int, steps: int
-    ) -> torch.Tensor | None:
-        """Preview pictures, or None where sampling fails: a preview never ends a run."""
-        request = self.request
-        word = self.initializer_text if embedding is None else embedding.prompt_text
-        positive, negative = preview_prompts(self.recipe.kind, word)
-        channels, height, width = example.mean.shape
-        sampling = previews.Sampling((channels, height, width), self.recipe.seed, steps)
-        known = () if embedding is None else (embedding,)
-        try:
-            return previews.sample(
-                request.model,
-                request.clip,
-                request.vae,
-                positive,
-                sampling,
-                count=count,
-                negative=negative,
-                embeddings=known,
-            )
-        except Interrupted:
-            raise
-        except Exception as error:
-            log.warning("The preview failed: %s", error)
-            return None
+    def _shown(self, vectors: Vectors) -> dict[str, torch.Tensor]:
+        """The vectors of this run's own word, where several are learnt together."""
+        return {key: each[self.shown_rows] for key, each in vectors.items()}
 
     def _embedding(self, vectors: Any, steps: int, sources: int) -> Embedding:
         request, recipe = self.request, self.recipe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import safetensors.torch
 import torch
 
 pytest.importorskip("diffusers", reason="needs diffusers; run: python3 dev.py test")
@@ -114,3 +115,69 @@ def test_a_wrong_prompt_would_be_noticed(family):
     _, found = ours(models, vectors, ["a photo of a {}"], *given)
     for key, gradient in found.items():
         assert (gradient - known[key]).norm() / known[key].norm() > 1e-3
+
+
+@pytest.fixture
+def trained(family, tmp_path, monkeypatch):
+    """``trained(**knobs)`` runs two steps and gives what is in the file, and the initial rows."""
+    from textual_inversion.host.text_encoder import ClipTextEncoder
+    from textual_inversion.nodes import training_previews
+    from textual_inversion.nodes.training_run import TrainingRequest, TrainingRun
+    from textual_inversion.tests.host.loaded_models import pictures
+    from textual_inversion.training.recipe import Recipe
+
+    _, models, _ = family
+    monkeypatch.setattr(training_previews, "FULL_STEPS", 2)
+
+    def run(**knobs):
+        settings = {"steps": 2, "batch_size": 2, "probe_size": 2, "preview_every": 0}
+        settings["keep"] = "last"
+        request = TrainingRequest(
+            model=models.model,
+            clip=models.clip,
+            vae=models.vae,
+            images=[pictures(2)],
+            captions=(),
+            name="word",
+            initializer_text="star",
+            recipe=Recipe(**(settings | knobs)),
+            overwrite=True,
+            folder=tmp_path,
+        )
+        with torch.inference_mode():
+            TrainingRun(request).execute()
+            rows = ClipTextEncoder(models.clip, *word(models, 1)).token_vectors("star")
+        return safetensors.torch.load_file(tmp_path / "word.safetensors"), rows
+
+    return run
+
+
+def turned(learnt: torch.Tensor, initial: torch.Tensor) -> bool:
+    return torch.nn.functional.cosine_similarity(learnt, initial).item() < 0.99999
+
+
+def test_a_run_learns_and_saves_vectors_for_every_encoder(family, trained):
+    name, _models, _ = family
+    stored, initial = trained(learning_rate=0.1)
+    if name == "sdxl":
+        assert {key: tuple(rows.shape) for key, rows in stored.items()} == {
+            "clip_l": (1, 768),
+            "clip_g": (1, 1280),
+        }
+        assert all(turned(rows, initial[key]) for key, rows in stored.items())
+    else:
+        assert {key: tuple(rows.shape) for key, rows in stored.items()} == {"emb_params": (1, 1024)}
+        assert turned(stored["emb_params"], initial["clip_h"])
+
+
+def test_one_encoder_alone_may_learn(family, trained):
+    from textual_inversion.training.trainer import TrainingError
+
+    name, _, _ = family
+    if name != "sdxl":
+        with pytest.raises(TrainingError, match=r"clip_g.*clip_h"):
+            trained(encoders="clip_g")
+        return
+    stored, initial = trained(encoders="clip_g", learning_rate=0.1)
+    assert turned(stored["clip_g"], initial["clip_g"])
+    assert not turned(stored["clip_l"], initial["clip_l"])

@@ -202,21 +202,38 @@ def stub(name: str, **unet):
     return types.SimpleNamespace(model=types.SimpleNamespace(model_config=config))
 
 
-@pytest.mark.parametrize(
-    ("name", "unet"),
-    [
-        ("SDXL", {"context_dim": 2048, "adm_in_channels": 2816}),
-        ("SD20", {"context_dim": 1024}),
-        ("SD3", {"in_channels": 16}),
-        ("Flux", {"image_model": "flux"}),
-        ("SD15_instructpix2pix", {"context_dim": 768, "in_channels": 8}),
-    ],
-)
-def test_an_unsupported_family_is_named(models, name, unet):
-    from textual_inversion.host.families import UnsupportedModelError, identify
+TRAINABLE = {"SD15", "SD20", "SDXL", "SSD1B", "KOALA_700M", "KOALA_1B", "Segmind_Vega"}
 
-    with pytest.raises(UnsupportedModelError, match=name):
-        identify(stub(name, **unet), models.clip)
+
+def test_every_family_is_either_trained_or_named_with_its_reason(models):
+    """All that this ComfyUI knows, with the shapes by which it knows them."""
+    import comfy.supported_models
+
+    from textual_inversion.host.families import UnsupportedModelError, model_family
+
+    trained, refused = set(), {}
+    for family in comfy.supported_models.models:
+        unet = {"in_channels": 4} | {
+            key: None if value is None else value for key, value in family.unet_config.items()
+        }
+        try:
+            model_family(stub(family.__name__, **unet))
+            trained.add(family.__name__)
+        except UnsupportedModelError as error:
+            refused[family.__name__] = str(error)
+    assert trained == TRAINABLE
+    assert len(refused) > 40
+    for name, sentence in refused.items():
+        assert name in sentence and sentence.endswith(".") and "\n" not in sentence
+
+
+def test_a_model_that_edits_or_fills_in_is_named(models):
+    from textual_inversion.host.families import UnsupportedModelError, model_family
+
+    for channels in (8, 9):
+        fills = stub("SDXL", context_dim=2048, adm_in_channels=2816, in_channels=channels)
+        with pytest.raises(UnsupportedModelError, match=rf"SDXL.*{channels} latent channels"):
+            model_family(fills)
 
 
 def test_model_and_clip_that_do_not_belong_together_are_found(models):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
 
 import pytest
 import torch
@@ -108,6 +110,120 @@ def test_cancelled_it_keeps_the_best_and_passes_the_cancel_on(
     stored = load_file(tmp_path / "word.safetensors")["emb_params"]
     assert stored.shape == (1, 768) and stored.isfinite().all()
     assert torch.equal(models.sample(), before)
+
+
+class CrashError(BaseException):
+    """Nothing that anything catches, as a killed process would not."""
+
+
+def crash_at(monkeypatch, step: int) -> None:
+    from textual_inversion.host.progress import NodeProgress
+
+    shown = NodeProgress.show
+
+    def crashing(progress, event):
+        shown(progress, event)
+        if progress.step == step:
+            raise CrashError
+
+    monkeypatch.setattr(NodeProgress, "show", crashing)
+
+
+def test_begun_again_after_a_crash_it_gives_the_same_bytes(request_for, tmp_path, monkeypatch):
+    settings = {"steps": 6, "probe_every": 2, "preview_every": 0}
+    run(request_for(settings))
+    whole = (tmp_path / "word.safetensors").read_bytes()
+    (tmp_path / "word.safetensors").unlink()
+    with monkeypatch.context() as patched, pytest.raises(CrashError):
+        crash_at(patched, 5)
+        run(request_for(settings))
+    assert not (tmp_path / "word.safetensors").exists()
+    assert (tmp_path / "word.resume").is_file()
+    result = run(request_for(settings))
+    assert "goes on at step 4" in result.text
+    assert (tmp_path / "word.safetensors").read_bytes() == whole
+    assert not (tmp_path / "word.resume").exists()
+
+
+def test_with_other_settings_it_begins_anew(request_for, tmp_path, monkeypatch):
+    settings = {"steps": 6, "probe_every": 2, "preview_every": 0}
+    with monkeypatch.context() as patched, pytest.raises(CrashError):
+        crash_at(patched, 3)
+        run(request_for(settings))
+    result = run(request_for(settings | {"seed": 1}))
+    assert "goes on" not in result.text and result.figures["steps"] == 6
+
+
+def test_snapshots_are_words_of_their_own(request_for, tmp_path):
+    run(request_for({"steps": 4, "snapshot_every": 2, "preview_every": 0}))
+    folder = tmp_path / "word-snapshots"
+    assert sorted(each.name for each in folder.iterdir()) == [
+        "step-000002.safetensors",
+        "step-000004.safetensors",
+    ]
+    kept = load_file(folder / "step-000002.safetensors")["emb_params"]
+    assert kept.shape == (1, 768)
+
+
+def test_a_folder_that_vanishes_is_told_and_the_word_is_saved_all_the_same(
+    request_for, tmp_path, monkeypatch
+):
+    from textual_inversion.host.progress import NodeProgress
+
+    folder = tmp_path / "embeddings"
+    folder.mkdir()
+    shown = NodeProgress.show
+
+    def removing(progress, event):
+        shown(progress, event)
+        if progress.step == 1 and folder.exists():
+            shutil.rmtree(folder)
+
+    monkeypatch.setattr(NodeProgress, "show", removing)
+    settings = {"steps": 3, "probe_every": 1, "preview_every": 0}
+    result = run(request_for(settings, folder=folder))
+    assert "Could not write the resume file" in result.text
+    assert (folder / "word.safetensors").is_file()
+
+
+def test_a_full_disk_leaves_the_old_file_whole(request_for, tmp_path, monkeypatch):
+    settings = {"steps": 2, "probe_every": 1, "preview_every": 0}
+    run(request_for(settings))
+    before = (tmp_path / "word.safetensors").read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ValueError, match="No space left") as caught:
+        run(request_for(settings | {"seed": 2}, overwrite=True))
+    assert "Free it" in str(caught.value)
+    assert (tmp_path / "word.safetensors").read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir() if each.suffix == ".tmp"] == []
+
+
+def test_previews_show_the_initializer_beside_the_word_for_own_prompts(
+    models, request_for, monkeypatch
+):
+    from textual_inversion.host import previews
+    from textual_inversion.host.progress import NodeProgress
+
+    asked, sheets = [], []
+    sample = previews.sample
+
+    def noting(model, clip, vae, prompt, sampling, **options):
+        asked.append((prompt, sampling.seed))
+        return sample(model, clip, vae, prompt, sampling, **options)
+
+    monkeypatch.setattr(previews, "sample", noting)
+    monkeypatch.setattr(NodeProgress, "picture", lambda progress, image: sheets.append(image))
+    own = "a {} on grass\n\na drawing of {}"
+    run(request_for({"steps": 3, "preview_every": 1, "preview_prompts": own, "seed": 7}))
+    expected = ["a star on grass", "a drawing of star"]
+    expected += ["a embedding:word on grass", "a drawing of embedding:word"] * 2
+    assert [prompt for prompt, _ in asked[:6]] == expected
+    assert {seed for _, seed in asked} == {7}
+    assert [sheet.size for sheet in sheets] == [(128, 128)] * 2
 
 
 def test_failing_it_leaves_nothing(models, request_for, tmp_path, monkeypatch):
