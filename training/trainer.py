@@ -98,6 +98,7 @@ class Trainer:
         self.empty = encoder.tokenize("", 0) if good is not None else None
         trained = trained_keys(recipe, list(initial))
         self.optimizers = {key: _optimizer(recipe, encoder, key, initial[key]) for key in trained}
+        self.initial = dict(initial)
         self.fixed = {key: rows for key, rows in initial.items() if key not in trained}
         self.guard = Guard(self.optimizers, denoiser.loss_scale, denoiser.device)
         self.gradients = GradientSource(
@@ -277,7 +278,8 @@ class Trainer:
         yield Probed(self.steps_done, loss, self.curve[0][1], self.best_loss, self.best_step)
 
     def _averaged(self) -> dict[str, torch.Tensor]:
-        return {**self.fixed, **{key: each.averaged() for key, each in self.optimizers.items()}}
+        learnt = {key: each.averaged() for key, each in self.optimizers.items()}
+        return {key: learnt.get(key, rows) for key, rows in self.initial.items()}
 
     def _should_stop(self) -> bool:
         return (
