@@ -1,6 +1,7 @@
 """The resume file: a run's whole state beside the embedding, until the run has ended.
 
 It is a safetensors file: tensors by their path in the state, and the rest as JSON in its metadata.
+All tensors are written as float32, which holds a generator's bytes exactly too.
 """
 
 from __future__ import annotations
@@ -11,12 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 
 from ..embeddings_io.atomic import replace_file
 from ..embeddings_io.names import EmbeddingError
-from ..embeddings_io.safetensors_bytes import read_header, read_tensors
+from ..embeddings_io.safetensors_bytes import read_header, read_tensors, to_bytes
 from .dataset import Dataset
 from .recipe import Recipe
 
@@ -39,7 +39,7 @@ class ResumeFile:
         tensors: dict[str, torch.Tensor] = {}
         text = json.dumps(_flattened(state, "", tensors))
         metadata = {"format": FORMAT, "identity": self.identity, "state": text}
-        replace_file(self.path, safetensors.torch.save(tensors, metadata))
+        replace_file(self.path, to_bytes(tensors, metadata))
 
     def read(self) -> dict[str, Any] | None:
         """The state, or None where there is none of this very run."""
@@ -92,7 +92,7 @@ def _flattened(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
     """The value for JSON; every tensor goes to ``tensors`` under its path."""
     if isinstance(value, torch.Tensor):
         tensors[path] = value.detach().to("cpu", copy=True).contiguous()
-        return f"{_TENSOR}{path}"
+        return _TENSOR + ("bytes:" if value.dtype == torch.uint8 else "float:") + path
     if isinstance(value, Mapping):
         return {key: _flattened(each, f"{path}/{key}", tensors) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -102,7 +102,8 @@ def _flattened(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
 
 def _restored(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
     if isinstance(value, str) and value.startswith(_TENSOR):
-        return tensors[value.removeprefix(_TENSOR)]
+        kind, _, path = value.removeprefix(_TENSOR).partition(":")
+        return tensors[path].to(torch.uint8) if kind == "bytes" else tensors[path]
     if isinstance(value, dict):
         return {key: _restored(each, tensors) for key, each in value.items()}
     if isinstance(value, list):
