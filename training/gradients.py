@@ -25,7 +25,7 @@ class StepGradients:
 
     loss: torch.Tensor
     each: torch.Tensor
-    gradients: list[torch.Tensor | None]
+    gradients: Sequence[torch.Tensor | None]
     pulls: torch.Tensor | None
 
 
