@@ -174,7 +174,7 @@ def _header_and_data_start(path: Path) -> tuple[dict[str, Any], int]:
             raise EmbeddingError(f"{path.name} is not a whole safetensors file; get it again.")
         text = file.read(length)
     try:
-        header = json.loads(text)
+        header = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         reason = _in_one_line(error)
         raise EmbeddingError(f"{path.name} is not a safetensors file: {reason}.") from error

@@ -52,7 +52,7 @@ def read_card(path: Path, head: bytes) -> dict[str, Any]:
     if len(text) > limit:
         raise EmbeddingError(f"{path.name} holds more text than an embedding has.")
     try:
-        data = json.loads(text, object_hook=_with_tensor)
+        data = json.loads(text.decode("utf-8"), object_hook=_with_tensor)
     except (ValueError, RecursionError, TypeError) as error:
         raise EmbeddingError(f"{path.name} has an embedding in it that is broken.") from error
     table = _plain(data)

@@ -56,6 +56,7 @@ BROKEN = {
     "length beyond the file": (10**6).to_bytes(8, "little") + b"{}",
     "enormous length": (2**62).to_bytes(8, "little") + b"{}",
     "no JSON": (4).to_bytes(8, "little") + b"{{{{",
+    "no UTF-8": (32).to_bytes(8, "little") + '{"emb_params":1}'.encode("utf-16-le"),
     "a list": (2).to_bytes(8, "little") + b"[]",
     "nested deeply": (200_000).to_bytes(8, "little") + b"[" * 200_000,
     "no tensors": (2).to_bytes(8, "little") + b"{}",
