@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from comfy_execution.graph_utils import GraphBuilder
-from server import PromptServer
 
 from ..embeddings_io.names import without_extension
 
@@ -80,8 +79,7 @@ def upstream(dynamic: Any, node_id: str, input_name: str) -> Iterator[Mapping[st
 
 
 def _running() -> list[tuple[Workflow, list[str]]]:
-    server = getattr(PromptServer, "instance", None)
-    queue = getattr(server, "prompt_queue", None)
+    queue = getattr(_server(), "prompt_queue", None)
     items = list(getattr(queue, "currently_running", {}).values())
     return [(item[2], list(item[4])) for item in items]
 
@@ -131,3 +129,12 @@ def _ancestors(workflow: Workflow, node_id: str) -> set[str]:
 
 def _is_link(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+
+
+def _server() -> Any:
+    """The running server, or None where ComfyUI is used as a library."""
+    try:
+        from server import PromptServer
+    except ImportError:
+        return None
+    return getattr(PromptServer, "instance", None)
