@@ -86,7 +86,11 @@ class Library:
 
     def read_entry(self, entry: Entry) -> Embedding:
         """The embedding of a file in the index; kept until the file changes."""
-        return self._embeddings.of(entry.path, _allowed(entry))
+        try:
+            return self._embeddings.of(entry.path, _allowed(entry))
+        except OSError as error:
+            reason = error.strerror or error
+            raise EmbeddingError(f"{entry.path.name} cannot be read: {reason}.") from error
 
     def read_many(self, name: str, rename: str = "") -> list[Embedding]:
         """All embeddings of a file; a bundle has several, called as the bundle calls them.

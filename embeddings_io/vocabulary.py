@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .embedding import Embedding, EmbeddingError
-from .formats import read
 from .index import Entry, Index
 from .keywords import Keywords
 from .library import Library
-from .names import safe_name, without_extension
+from .names import without_extension
 from .trigger_words import trigger_words, trigger_words_of
 
 BARE_NAMES = ("off", "connected", "library")
@@ -32,6 +31,7 @@ class Vocabulary:
     def __init__(
         self, library: Library | None = None, memory: Mapping[str, Known] | None = None
     ) -> None:
+        self._library = library
         self.index = library.index() if library is not None else Index([], [], True)
         self.memory = dict(memory or {})
         self._read: dict[str, Embedding] = {}
@@ -147,10 +147,10 @@ class Vocabulary:
     def _is_readable(self, target: str, entry: Entry) -> bool:
         if target in self._read:
             return True
-        if target in self._unreadable:
+        if target in self._unreadable or self._library is None:
             return False
         try:
-            self._read[target] = read(entry.path, safe_name(entry.relative))
+            self._read[target] = self._library.read_entry(entry)
         except EmbeddingError as error:
             self._unreadable[target] = str(error)
             return False

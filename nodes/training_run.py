@@ -20,6 +20,7 @@ from ..host.denoiser import ModelDenoiser
 from ..host.families import SD1
 from ..host.latents import cache_latents
 from ..host.progress import Interrupted, NodeProgress
+from ..host.provenance import base_model_hash
 from ..host.text_encoder import ClipTextEncoder
 from ..training.dataset import CachedPicture
 from ..training.events import (
@@ -234,6 +235,7 @@ class TrainingRun:
                 num_vectors=recipe.num_vectors,
                 architecture=self.family.architecture,
                 base_model=request.base_model,
+                base_model_hash=base_model_hash(request.base_model),
                 initializer_text=self.initializer_text,
                 kind=recipe.kind,
                 steps=steps,

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from textual_inversion.embeddings_io import formats
-from textual_inversion.embeddings_io.embedding import Embedding
+from textual_inversion.embeddings_io.embedding import Embedding, EmbeddingError
 from textual_inversion.embeddings_io.file_cache import FileCache
 from textual_inversion.embeddings_io.library import Library
 from textual_inversion.embeddings_io.metadata import describe
@@ -72,6 +72,10 @@ def test_an_embedding_is_read_once_until_its_file_changes(tmp_path: Path) -> Non
     assert library.read("sub/cat").vectors["clip_l"].data_ptr() == first.data_ptr()
     save(Embedding("sub/cat", {"clip_l": torch.zeros(1, 768)}), tmp_path, overwrite=True)
     assert not library.read("cat").vectors["clip_l"].any()
+    entry = library.index().find("cat")
+    path.unlink()
+    with pytest.raises(EmbeddingError, match=r"cat\.safetensors cannot be read: No such file"):
+        library.read_entry(entry)
 
 
 def test_a_young_file_is_never_taken_for_known(tmp_path: Path) -> None:
