@@ -18,10 +18,14 @@ from statistics import median
 
 import torch
 
+from microworld.learning import _pack
 from microworld.sampler import host_nodes
-from textual_inversion.embeddings_io import prompt as prompts
-from textual_inversion.embeddings_io.library import Library
-from textual_inversion.embeddings_io.safetensors_bytes import to_bytes
+
+_pack()
+
+from textual_inversion.embeddings_io import prompt as prompts  # noqa: E402
+from textual_inversion.embeddings_io.library import Library  # noqa: E402
+from textual_inversion.embeddings_io.safetensors_bytes import to_bytes  # noqa: E402
 
 FILES = 10_000
 FOLDERS = 500
