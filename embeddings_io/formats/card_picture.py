@@ -47,7 +47,8 @@ def shades(embedding: Embedding, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     row = next(iter(embedding.vectors.values()))[0]
     strengths = _strengths(row)[: shape[0]]
     tilted = np.add.outer(np.arange(shape[0]) // 8, np.arange(shape[1]) // 8) % len(strengths)
-    return (1 + (strengths[tilted] * 14).astype(np.uint8)) << 4
+    shaded: NDArray[np.uint8] = (1 + (strengths[tilted] * 14).astype(np.uint8)) << 4
+    return shaded
 
 
 def _squares(row: torch.Tensor) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from ..embedding import Embedding
@@ -35,7 +36,7 @@ def detect(container: Container) -> bool:
 
 def read(container: Container) -> list[Part]:
     """One embedding, under the encoder keys that the widths decide."""
-    vectors = {}
+    vectors: dict[str, torch.Tensor] = {}
     for rows in container.tensors.values():
         vectors |= by_width(container, rows)
     (first, *_) = container.tensors

@@ -77,7 +77,7 @@ def hidden_text(pixels: Pixels, limit: int) -> bytes | None:
         return None
     columns, rows = np.flatnonzero(bright.any(axis=0)), np.flatnonzero(bright.any(axis=1))
     cropped = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] & 0x0F
-    black = np.flatnonzero(~cropped.any(axis=(0, 2)))
+    black = np.flatnonzero(cropped.max(axis=(0, 2)) == 0)
     if len(black) < 2:
         return None
     lower, upper = cropped[:, : black[0]], cropped[:, black[-1] + 1 :]
@@ -95,9 +95,10 @@ def hide_text(text: bytes, height: int) -> tuple[Pixels, Pixels]:
     """The lower four bits of the blocks left and right of a picture, [height, w, 3] each."""
     packed = np.frombuffer(zlib.compress(text, 9), dtype=np.uint8)
     size = (len(packed) // (3 * height) + 1) * 3 * height
-    padded = np.resize(packed, size).reshape(height, -1, 3)
+    padded: Pixels = np.resize(packed, size).reshape(height, -1, 3)
     mask = _mask(size).reshape(padded.shape)
-    return (padded & 0x0F) ^ mask, (padded >> 4) ^ mask
+    low, four = np.uint8(0x0F), np.uint8(4)
+    return (padded & low) ^ mask, (padded >> four) ^ mask
 
 
 def _mask(size: int) -> Pixels:
@@ -108,7 +109,8 @@ def _mask(size: int) -> Pixels:
         further = (states * np.uint64(factor) + np.uint64(step)) & np.uint64(0xFFFFFFFF)
         states = np.concatenate([states, further])
         factor, step = factor * factor % 2**32, (factor * step + step) % 2**32
-    return (states[:size] % np.uint64(255) & np.uint64(15)).astype(np.uint8)
+    numbers: Pixels = (states[:size] % np.uint64(255) & np.uint64(15)).astype(np.uint8)
+    return numbers
 
 
 def _text_chunk(path: Path) -> bytes | None:

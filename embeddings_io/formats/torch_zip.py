@@ -91,8 +91,9 @@ class ZipParts:
         block = bytearray(info.file_size)
         filled = 0
         with self.archive.open(info) as part:
-            while filled < len(block) and (count := part.readinto(memoryview(block)[filled:])):
-                filled += count
+            while filled < len(block) and (piece := part.read(2**20)):
+                block[filled : filled + len(piece)] = piece
+                filled += len(piece)
         if filled < len(block):
             raise EOFError("a part is shorter than it says")
         return block
