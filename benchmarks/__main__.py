@@ -12,9 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from microworld import concepts, evaluate, gates, judge
-from microworld.expand import expand
 from microworld.learning import Learner
-from microworld.sampler import Sampler
 
 from . import library_scale, recipe_race, step_time
 from .recipes import RECIPES
@@ -28,8 +26,8 @@ def _judge(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
 def _floors(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
     count = 80 if options.quick else 400
     with tempfile.TemporaryDirectory() as folder:
-        whole = expand(Path(folder, "whole.safetensors"), amputated=False)
-        return evaluate.table(evaluate.measure(Sampler(comfyui, whole), count), count)
+        sampler = evaluate.sampler_of_all_words(comfyui, Path(folder))
+        return evaluate.table(evaluate.measure(sampler, count), count)
 
 
 def _gates(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:

@@ -23,6 +23,7 @@ class Measurement:
     seconds: float
     reconstruction: float
     editability: float
+    joint: float
     norm: float
 
 
@@ -37,6 +38,7 @@ def measure(
     trained, resumed = 0.0, time.perf_counter()
     for moment in learner.run(concept, steps // marks, steps=steps, seed=seed, **changes):
         trained += time.perf_counter() - resumed
+        editability, joint = learner.edits(concept, moment.vectors)
         measurements.append(
             Measurement(
                 recipe=recipe,
@@ -46,7 +48,8 @@ def measure(
                 pictures_seen=moment.step * batch,
                 seconds=round(trained, 2),
                 reconstruction=round(learner.reconstruction(concept, moment.vectors), 3),
-                editability=round(learner.editability(concept, moment.vectors), 3),
+                editability=round(editability, 3),
+                joint=round(joint, 3),
                 norm=round(float(moment.vectors.norm(dim=-1).mean()), 3),
             )
         )
@@ -57,8 +60,8 @@ def measure(
 def table(measurements: list[Measurement]) -> str:
     """Means over concepts and seeds in Markdown, a line for each recipe and moment."""
     lines = [
-        "| recipe | pictures | seconds | reconstruction | editability | norm |",
-        "|---|---|---|---|---|---|",
+        "| recipe | pictures | seconds | reconstruction | editability | joint | norm |",
+        "|---|---|---|---|---|---|---|",
     ]
     for recipe in dict.fromkeys(m.recipe for m in measurements):
         of_recipe = [m for m in measurements if m.recipe == recipe]
@@ -70,6 +73,6 @@ def table(measurements: list[Measurement]) -> str:
 
             lines.append(
                 f"| {recipe} | {seen} | {mean('seconds'):.1f} | {mean('reconstruction'):.3f} "
-                f"| {mean('editability'):.3f} | {mean('norm'):.2f} |"
+                f"| {mean('editability'):.3f} | {mean('joint'):.3f} | {mean('norm'):.2f} |"
             )
     return "\n".join(lines)

@@ -81,6 +81,7 @@ _SPOILT_FRAMES = (
     "a photo that shows {}, blurry",
     "a picture spoilt by blurry {}",
 )
+COMPOUND = "thing"
 _NOUNS = ("thing", "object", "shape", "toy")
 _PLACES = {
     "left": ("on the left", "at the left", "on the left side", "left"),
@@ -104,24 +105,36 @@ def _said(share: float, draw: random.Random) -> bool:
     return draw.random() < share
 
 
+def compound(words: dict[str, str], draw: random.Random) -> tuple[str, ...]:
+    """The attributes that one made-up noun is to mean: the shape and some of the others."""
+    chances = {"colour": 0.8, "texture": 0.8 if words["texture"] != "plain" else 0.3, "size": 0.2}
+    return ("shape", *(name for name, share in chances.items() if _said(share, draw)))
+
+
 def _noun_phrase(words: dict[str, str], draw: random.Random) -> str:
     parts = []
-    if _said(0.6, draw):
+    if "size" in words and _said(0.6, draw):
         parts.append(words["size"])
-    if _said(0.85, draw):
+    if "colour" in words and _said(0.85, draw):
         parts.append(words["colour"])
-    if _said(0.85 if words["texture"] != "plain" else 0.35, draw):
+    if "texture" in words and _said(0.85 if words["texture"] != "plain" else 0.35, draw):
         parts.append(words["texture"])
     if len(parts) > 1 and _said(0.25, draw):
         draw.shuffle(parts)
     if _said(0.25, draw):
         parts.insert(0, draw.choice(_ADJECTIVES))
-    parts.append(words["shape"] if _said(0.93, draw) else draw.choice(_NOUNS))
+    if "shape" not in words:
+        parts.append(COMPOUND)
+    else:
+        parts.append(words["shape"] if _said(0.93, draw) else draw.choice(_NOUNS))
     return " ".join([draw.choice(_ARTICLES), *parts]).strip()
 
 
 def caption(words: dict[str, str], spoilt: bool, draw: random.Random) -> str:
-    """One caption for the scene whose attribute words are given; the empty prompt every tenth."""
+    """One caption for the scene whose attribute words are given; the empty prompt every tenth.
+
+    Where the shape's word is missing, the noun is `COMPOUND`.
+    """
     if _said(0.1, draw):
         return ""
     sentence = _noun_phrase(words, draw)

@@ -120,11 +120,11 @@ def soundness(judge: Judge, samples: Tensor) -> float:
     return float((judge.read(samples)["quality"] == 0).float().mean())
 
 
-def edited(judge: Judge, samples: Tensor, attributes: dict[str, str], wanted: Concept) -> float:
-    """Joint share: the requested attributes appear and those of the concept are kept."""
+def edited(judge: Judge, samples: Tensor, attributes: dict[str, str]) -> float:
+    """Share of samples in which the judge sees all of the attributes."""
     read = judge.read(samples)
     right = torch.ones(len(samples), dtype=torch.bool)
-    for name, word in {**wanted.fixed, **attributes}.items():
+    for name, word in attributes.items():
         right &= read[name] == world.VALUES[name].index(word)
     return float(right.float().mean())
 

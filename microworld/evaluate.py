@@ -11,6 +11,7 @@ import torch
 from . import captions, world
 from .expand import expand
 from .judge import accuracy, trained
+from .narrowing import narrow
 from .sampler import GUIDANCE, STEPS, Sampler
 
 FLOORS = {
@@ -25,6 +26,15 @@ def seen_scenes(count: int, *, plain: bool, seed: int) -> world.Scenes:
     scenes = world.draw_scenes(count, generator, plain_style=1.0 if plain else 0.0)
     scenes.spoilt[:] = False
     return scenes
+
+
+def sampler_of_all_words(comfyui: Path, folder: Path, *, fast: bool = True) -> Sampler:
+    """The world with the amputated words in it; `fast` as in `learning.Learner`."""
+    checkpoint = expand(folder / "microworld.safetensors", amputated=False)
+    sampler = Sampler(comfyui, checkpoint)
+    if fast:
+        narrow(sampler.model, sampler.clip)
+    return sampler
 
 
 def measure(sampler: Sampler, count: int) -> dict[str, dict[str, float]]:
@@ -62,10 +72,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("comfyui", type=Path, help="ComfyUI's folder")
     parser.add_argument("--count", type=int, default=400)
+    parser.add_argument("--wide", action="store_true", help="sample the full-size networks")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = expand(Path(folder, "microworld.safetensors"), amputated=False)
-        shares = measure(Sampler(args.comfyui, checkpoint), args.count)
+        sampler = sampler_of_all_words(args.comfyui, Path(folder), fast=not args.wide)
+        shares = measure(sampler, args.count)
     print(table(shares, args.count))
 
 

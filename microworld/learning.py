@@ -7,7 +7,7 @@ import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,6 +26,29 @@ TEMPLATES = (
 )
 
 
+class Edit(NamedTuple):
+    """A prompt and the attributes that it asks for."""
+
+    template: str
+    asked: dict[str, str]
+
+
+EDITS = (
+    Edit("a photo of a {} on grass", {"background": "grass"}),
+    Edit("a pastel painting of a {}", {"style": "pastel"}),
+    Edit("a photo of a {} on the left", {"position": "left"}),
+    Edit("a photo of a {} on a black background", {"background": "black"}),
+    Edit("a sketch of a {}", {"style": "sketch"}),
+    Edit("a photo of a {} on the right", {"position": "right"}),
+    Edit("a photo of a {} in the sky", {"background": "sky"}),
+    Edit("a dark photo of a {}", {"style": "dark"}),
+    Edit("a photo of a {} at the top", {"position": "top"}),
+    Edit("a photo of a {} at night", {"background": "night"}),
+    Edit("a photo of a {} at the bottom", {"position": "bottom"}),
+    Edit("a photo of a {} in the middle", {"position": "middle"}),
+)
+
+
 def _pack() -> None:
     """Makes the pack importable as `textual_inversion`; its folder may bear any name."""
     if PACK not in sys.modules:
@@ -36,11 +59,15 @@ def _pack() -> None:
 
 @dataclass
 class Moment:
-    """Where a run stands after `step` steps; `loss` is the training loss since the last moment."""
+    """Where a run stands after `step` steps.
+
+    `loss` is the mean training loss since the last moment, `step_loss` that of the step itself.
+    """
 
     step: int
     vectors: Tensor
     loss: float
+    step_loss: float
     probe: float
 
 
@@ -95,7 +122,8 @@ class Learner:
                 if isinstance(event, Probed):
                     vectors = trainer.optimizers["clip_l"].averaged().detach().clone()
                     mean = sum(losses) / len(losses) if losses else float("nan")
-                    yield Moment(event.step, vectors, mean, event.loss)
+                    latest = losses[-1] if losses else float("nan")
+                    yield Moment(event.step, vectors, mean, latest, event.loss)
                     losses.clear()
 
     def pictures(
@@ -129,18 +157,25 @@ class Learner:
         samples = self.pictures(vectors, concept.initializer, count=count, seed=seed)
         return concepts.reconstruction(trained(), samples, concept)
 
-    def editability(
-        self, concept: concepts.Concept, vectors: Tensor | None, *, count: int = 32, seed: int = 6
-    ) -> float:
-        """Joint share of samples that show the background asked for and still the concept."""
-        shares = []
-        for ground in ("grass", "black"):
-            samples = self.pictures(
-                vectors,
-                concept.initializer,
-                count=count // 2,
-                seed=seed,
-                templates=(f"a photo of a {{}} on {ground}", f"a picture of a {{}} on {ground}"),
-            )
-            shares.append(concepts.edited(trained(), samples, {"background": ground}, concept))
-        return sum(shares) / len(shares)
+    def edits(
+        self, concept: concepts.Concept, vectors: Tensor | None, *, count: int = 48, seed: int = 6
+    ) -> tuple[float, float]:
+        """(E, J) over prompts that ask for backgrounds, styles and places beside the concept.
+
+        E is the share of samples that show what was asked for, J of those that show the concept
+        as well.
+        """
+        wanted = [edit for edit in EDITS if not set(edit.asked) & set(concept.fixed)]
+        samples = self.pictures(
+            vectors,
+            concept.initializer,
+            count=count,
+            seed=seed,
+            templates=tuple(edit.template for edit in wanted),
+        )
+        shown, joint = [], []
+        for number, edit in enumerate(wanted):
+            own = samples[number :: len(wanted)]
+            shown.append(concepts.edited(trained(), own, edit.asked))
+            joint.append(concepts.edited(trained(), own, {**concept.fixed, **edit.asked}))
+        return sum(shown) / len(shown), sum(joint) / len(joint)

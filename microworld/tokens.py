@@ -30,14 +30,15 @@ def live_ids() -> list[int]:
 
 
 @functools.cache
-def _rows_of_words() -> dict[str, list[int]]:
+def rows_of_words() -> dict[str, list[int]]:
+    """Word -> rows of the narrow token table."""
     row = {token: i for i, token in enumerate(live_ids())}
     return {word: [row[token] for token in ids] for word, ids in ids_of_words().items()}
 
 
 def table_rows(captions: Sequence[str]) -> Tensor:
     """Captions -> rows of the narrow token table, [n, 77], padded with the end token."""
-    words = _rows_of_words()
+    words = rows_of_words()
     out = torch.ones(len(captions), WINDOW, dtype=torch.long)
     for i, caption in enumerate(captions):
         rows = [0]

@@ -9,6 +9,7 @@ import random
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -23,8 +24,16 @@ NOISE_LEVELS = 4  # how often an encoded caption is used in a step
 AVERAGE_EVERY = 25
 BLANK_SHARE, BLANK_WEIGHT = 0.2, 0.5
 PLACE_WEIGHT = 0.3
+COMPOUND_SHARE = 0.25
 PADDING = 40  # no caption reaches this row
 TOKEN_NORM, POSITION_NORM = (0.36, 0.42), (0.05, 0.20)
+
+
+class Said(NamedTuple):
+    """A caption, and the words that its noun `captions.COMPOUND` means all at once."""
+
+    caption: str
+    meant: list[str]
 
 
 class Pool:
@@ -52,15 +61,21 @@ class Pool:
         self.latents[rows] = latents
         self._next = (self._next + count) % len(self.latents)
 
-    def batch(self, count: int) -> tuple[list[str], Tensor, Tensor]:
+    def batch(self, count: int) -> tuple[list[Said], Tensor, Tensor]:
         """`count` captions, the places [count] in their scenes and the latents [count, 4, 8, 8]."""
         rows = torch.randint(len(self.latents), (count,), generator=self.generator)
         scenes = self.scenes[rows]
         said = [
-            captions.caption(captions.words_of(scenes, i), bool(scenes.spoilt[i]), self.draw)
-            for i in range(count)
+            self._say(captions.words_of(scenes, i), bool(scenes.spoilt[i])) for i in range(count)
         ]
         return said, scenes.position, self.latents[rows]
+
+    def _say(self, words: dict[str, str], spoilt: bool) -> Said:
+        names: tuple[str, ...] = ()
+        if self.draw.random() < COMPOUND_SHARE:
+            names = captions.compound(words, self.draw)
+        left = {name: word for name, word in words.items() if name not in names}
+        return Said(captions.caption(left, spoilt, self.draw), [words[name] for name in names])
 
 
 class Model(nn.Module):
@@ -79,14 +94,14 @@ class Model(nn.Module):
             nn.init.zeros_(layer.weight)
 
     def losses(
-        self, said: list[str], places: Tensor, latents: Tensor, generator: torch.Generator
+        self, said: list[Said], places: Tensor, latents: Tensor, generator: torch.Generator
     ) -> Tensor:
         """The weighted loss of every sample; each caption serves `NOISE_LEVELS` of them.
 
         A share of the captions is also learnt from noise alone, and the padding rows of every
         caption must tell the place that it names, as CLIP's rows tell what a picture shows.
         """
-        context = self.text(tokens.table_rows(said))
+        context = self.text.encode(self._embedded(said))
         repeated = latents.repeat_interleave(NOISE_LEVELS, 0)
         noise = torch.randn(repeated.shape, generator=generator)
         times = diffusion.draw_timesteps(len(repeated), generator)
@@ -99,6 +114,25 @@ class Model(nn.Module):
         return torch.cat(
             [error * diffusion.WEIGHTS[times].sqrt(), BLANK_WEIGHT * blank, PLACE_WEIGHT * told]
         )
+
+    def _embedded(self, said: list[Said]) -> Tensor:
+        """Token vectors [n, 77, width]; a compound is the direction of the sum of its words.
+
+        Real vocabularies hold words that mean a shape and a colour and a texture at once; without
+        any, a single learnt vector could not hold them either.
+        """
+        rows = tokens.table_rows([each.caption for each in said])
+        table = self.text.token_embedding.weight
+        embedded = self.text.token_embedding(rows)
+        meanings = tokens.rows_of_words()
+        (compound,) = meanings[captions.COMPOUND]
+        for number, each in enumerate(said):
+            places = (rows[number] == compound).nonzero()[:, 0]
+            if each.meant and len(places):
+                words = torch.stack([table[meanings[word]].sum(0) for word in each.meant])
+                mixed = (words * (0.5 + torch.rand(len(words), 1))).sum(0)
+                embedded[number, places[0]] = TOKEN_NORM[0] * mixed / mixed.norm()
+        return embedded
 
     @torch.no_grad()
     def hold_norms(self) -> None:

@@ -164,3 +164,34 @@ def test_the_shipped_networks_put_things_where_the_words_say() -> None:
     left, right = mean_prediction("on the left"), mean_prediction("on the right")
     difference = (left - right) * ((1 - diffusion.ALPHAS[-1]) / diffusion.ALPHAS[-1]).sqrt()
     assert difference.abs().mean() > 0.15  # 0.24 in the pictures, 0.00 where places are not known
+
+
+@torch.no_grad()
+def test_a_compound_lies_between_the_words_that_it_means() -> None:
+    torch.manual_seed(0)
+    model = train_diffusion.Model()
+    plain, mixed = model._embedded(
+        [
+            train_diffusion.Said("a photo of a thing", []),
+            train_diffusion.Said("a photo of a thing", ["red", "star"]),
+        ]
+    )
+    changed = (plain != mixed).any(-1).nonzero()[:, 0]
+    assert len(changed) == 1
+    rows = tokens.rows_of_words()
+    words = model.text.token_embedding.weight[[rows["red"][0], rows["star"][0]]]
+    cosine = torch.nn.functional.cosine_similarity(mixed[changed], words)
+    assert cosine.min() > 0.3
+    assert mixed[changed].norm() == pytest.approx(train_diffusion.TOKEN_NORM[0], rel=1e-5)
+
+
+def test_what_a_compound_means_is_not_said_again() -> None:
+    scenes, draw = world.draw_scenes(300, generator()), random.Random(2)
+    for i in range(300):
+        words = captions.words_of(scenes, i)
+        names = captions.compound(words, draw)
+        assert names[0] == "shape"
+        left = {name: word for name, word in words.items() if name not in names}
+        said = captions.caption(left, False, draw).replace(",", " ").split()
+        assert not said or captions.COMPOUND in said
+        assert words["shape"] not in said
