@@ -1,4 +1,4 @@
-"""`python3 dev.py bench [judge] [floors] [gates] [steps] [recipes]`: all where none is named."""
+"""`python3 dev.py bench [judge] [floors] [gates] [steps] [recipes] [library] [prompt]`, or all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from microworld import concepts, evaluate, gates, judge
 from microworld.learning import Learner
 
-from . import library_scale, recipe_race, step_time
+from . import library_scale, prompt_parsing, recipe_race, step_time
 from .recipes import RECIPES
 
 
@@ -61,6 +61,11 @@ def _library(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> st
     return library_scale.table(library_scale.measure(comfyui, files))
 
 
+def _prompt(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
+    count = 1000 if options.quick else prompt_parsing.PROMPTS
+    return prompt_parsing.table(prompt_parsing.measure(count), count)
+
+
 MEASUREMENTS: dict[str, Callable[[Path, Path, argparse.Namespace], str]] = {
     "judge": _judge,
     "floors": _floors,
@@ -68,6 +73,7 @@ MEASUREMENTS: dict[str, Callable[[Path, Path, argparse.Namespace], str]] = {
     "steps": _steps,
     "recipes": _recipes,
     "library": _library,
+    "prompt": _prompt,
 }
 
 
