@@ -72,10 +72,10 @@ def text_chunk(text: bytes) -> str:
 
 def hidden_text(pixels: Pixels, limit: int) -> bytes | None:
     """The JSON in the pixels [h, w, 3], at most limit + 1 bytes of it, or None if there is none."""
-    bright = (pixels > 0).all(axis=2)
-    if not bright.any():
+    bright = np.all(pixels > 0, axis=2)
+    if not np.any(bright):
         return None
-    columns, rows = np.flatnonzero(bright.any(axis=0)), np.flatnonzero(bright.any(axis=1))
+    columns, rows = np.flatnonzero(np.any(bright, axis=0)), np.flatnonzero(np.any(bright, axis=1))
     cropped = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] & 0x0F
     black = np.flatnonzero(cropped.max(axis=(0, 2)) == 0)
     if len(black) < 2:
