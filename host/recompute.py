@@ -1,6 +1,6 @@
 """Blocks of the diffusion network that keep their input alone and compute the rest twice.
 
-For where memory is short (arXiv 1604.06174). The result is the same to the bit.
+For where memory is short (arXiv 1604.06174). The result is the same but for rounding.
 """
 
 from __future__ import annotations

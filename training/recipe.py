@@ -47,7 +47,7 @@ class Recipe(LearningKnobs):
     save_memory: bool = knob(
         False,
         "Keep less for the backward pass and compute it twice instead. It happens by itself when "
-        "memory runs out; the result is the same.",
+        "memory runs out; the result is the same but for rounding.",
         group="run",
     )
 

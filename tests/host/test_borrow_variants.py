@@ -34,11 +34,12 @@ def loaded(models, dtype):
 def change_of(owner, key: str) -> torch.Tensor:
     from comfy.utils import get_attr
 
-    weight = get_attr(owner, key)
+    weight = get_attr(owner, key).detach()
     noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(4))
     return noise * weight.float().std() * 0.5
 
 
+@torch.no_grad()
 def error(found: torch.Tensor, expected: torch.Tensor) -> float:
     return ((found - expected).norm() / expected.norm()).item()
 
@@ -47,10 +48,11 @@ def test_blocks_computed_twice_give_the_same_gradient_and_come_back(models, grad
     known = state(models)
     with torch.inference_mode(), lend(models) as lent:
         assert lent.save_memory()
-        assert torch.equal(context_gradient(lent), gradient)
+        saving = context_gradient(lent)
+        assert error(saving, gradient) < 1e-5
         with lent.pause():
             pass
-        assert torch.equal(context_gradient(lent), gradient)
+        assert torch.equal(context_gradient(lent), saving)
         assert not lent.save_memory()
     assert state(models) == known
     blocks = [each for each in models.model.model.modules() if "forward" in vars(each)]
