@@ -35,7 +35,7 @@ def table(node: dict[str, Any]) -> str:
     optional = node["input"].get("optional", {})
     for name, entry in inputs_of(node).items():
         mark = " (optional)" if name in optional else ""
-        lines.append(f"| `{name}`{mark} | {_values(entry)} | {entry[1]['tooltip']} |")
+        lines.append(f"| `{name}`{mark} | {_values(name, entry)} | {entry[1]['tooltip']} |")
     lines += ["", "| Output | What it is |", "| --- | --- |"]
     for name, tooltip in zip(node["output_name"], node["output_tooltips"], strict=True):
         lines.append(f"| `{name}` | {tooltip} |")
@@ -60,8 +60,10 @@ def texts(node: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _values(entry: list[Any]) -> str:
+def _values(name: str, entry: list[Any]) -> str:
     kind, options = entry[0], entry[1]
+    if name == "folder":
+        return "the folders found"
     choices = kind if isinstance(kind, list) else options.get("options")
     if isinstance(choices, list):
         files = all("." in choice for choice in choices)

@@ -119,6 +119,8 @@ TRICKY = {
 def test_what_core_gets_wrong_is_what_was_meant(clip, folder, text: str) -> None:
     if not reads_files(clip):
         pytest.skip("nothing of core's to compare with; see the next test")
+    if type(clip.cond_stage_model).__name__.startswith("HunyuanVideo"):
+        pytest.skip("core finds no end of this encoder's template where an embedding stands")
     assert_equal(ours(clip, text, folder).conditioning, core(clip, TRICKY[text]))
     assert not torch.equal(core(clip, text)[0][0][:, :8], core(clip, TRICKY[text])[0][0][:, :8])
 
