@@ -184,7 +184,7 @@ def test_keywords_and_the_report(client, folder: Path) -> None:
     assert text.splitlines() == [
         "embedding:twin ,other",
         "",
-        "embedding:twin = twin.safetensors, 3 vectors: clip_l [3, 768]",
+        "embedding:twin = twin.safetensors, 3 vectors: clip_l [3, 768], keyword 'twin'",
     ]
     expand["inputs"]["library_keywords"] = True
     everything = drawn(client, ["expand", 0], expand=expand)
