@@ -20,13 +20,13 @@ def stored(server, name: str) -> tuple[dict, dict]:
 @pytest.fixture(scope="module")
 def trained(train):
     """A finished run that later tests look at from different sides."""
-    run = train("first", num_vectors=2)
+    run = train("learnt-first", num_vectors=2)
     assert run.succeeded, run.error
     return run
 
 
 def test_the_file_lands_in_the_embeddings_folder(server, trained) -> None:
-    tensors, metadata = stored(server, "first")
+    tensors, metadata = stored(server, "learnt-first")
     assert {key: tuple(tensor.shape) for key, tensor in tensors.items()} == {"emb_params": (2, 768)}
     assert tensors["emb_params"].isfinite().all()
     assert metadata["modelspec.title"]
@@ -37,7 +37,7 @@ def test_the_file_lands_in_the_embeddings_folder(server, trained) -> None:
 
 
 def test_comfyui_lists_the_embedding_and_shows_its_thumbnail(client, trained) -> None:
-    assert "first" in client.get("/embeddings")
+    assert "learnt-first" in client.get("/embeddings")
     metadata = client.get("/view_metadata/embeddings", filename="first.safetensors")
     assert metadata["modelspec.title"]
     listed = client.get("/experiment/models/embeddings")
@@ -65,7 +65,7 @@ def test_progress_reaches_the_websocket(trained) -> None:
 
 def test_a_second_workflow_uses_the_word(server, trained, sample) -> None:
     log_before = server.base.log.stat().st_size
-    learnt, _ = sample("a photo of embedding:first on grass")
+    learnt, _ = sample("a photo of embedding:learnt-first on grass")
     other, _ = sample("a photo of a toy on grass")
     assert (learnt != other).mean() > 0.05
     log = server.base.log.read_text(encoding="utf-8", errors="replace")[log_before:]
@@ -100,11 +100,11 @@ def test_the_prompt_text_is_used_in_the_same_run(client, pictures, server) -> No
 def test_an_existing_file_is_kept_unless_overwrite_says_so(server, trained, train) -> None:
     path = server.base.embeddings / "first.safetensors"
     before = path.read_bytes()
-    run = train("first", steps=2)
+    run = train("learnt-first", steps=2)
     assert run.ending == "execution_error" and run.failed_node == "train"
-    assert "first" in run.error and "overwrite" in run.error
+    assert "learnt-first" in run.error and "overwrite" in run.error
     assert path.read_bytes() == before
-    run = train("first", steps=2, overwrite=True)
+    run = train("learnt-first", steps=2, overwrite=True)
     assert run.succeeded, run.error
     assert path.read_bytes() != before
 
