@@ -32,24 +32,24 @@ def test_the_file_lands_in_the_embeddings_folder(server, trained) -> None:
     assert metadata["modelspec.title"]
     text = json.dumps(metadata)
     assert "toy" in text and "microworld" in text
-    thumbnail = server.base.embeddings / "first.preview.png"
+    thumbnail = server.base.embeddings / "learnt-first.preview.png"
     assert thumbnail.read_bytes().startswith(b"\x89PNG")
 
 
 def test_comfyui_lists_the_embedding_and_shows_its_thumbnail(client, trained) -> None:
     assert "learnt-first" in client.get("/embeddings")
-    metadata = client.get("/view_metadata/embeddings", filename="first.safetensors")
+    metadata = client.get("/view_metadata/embeddings", filename="learnt-first.safetensors")
     assert metadata["modelspec.title"]
     listed = client.get("/experiment/models/embeddings")
-    entry = next(model for model in listed if model["name"] == "first.safetensors")
-    path = f"/experiment/models/preview/embeddings/{entry['pathIndex']}/first.safetensors"
+    entry = next(model for model in listed if model["name"] == "learnt-first.safetensors")
+    path = f"/experiment/models/preview/embeddings/{entry['pathIndex']}/learnt-first.safetensors"
     assert len(client.get_bytes(path)) > 100
 
 
 def test_headless_users_read_the_result_in_the_history(server, trained) -> None:
     shown = trained.outputs["train"]
     assert all(isinstance(value, list) for value in shown.values())
-    assert "first.safetensors" in " ".join(map(str, shown["text"]))
+    assert "learnt-first.safetensors" in " ".join(map(str, shown["text"]))
     assert shown["images"] and shown["images"][0]["filename"].endswith(".png")
     assert shown["steps"] == [8]
 
@@ -98,7 +98,7 @@ def test_the_prompt_text_is_used_in_the_same_run(client, pictures, server) -> No
 
 
 def test_an_existing_file_is_kept_unless_overwrite_says_so(server, trained, train) -> None:
-    path = server.base.embeddings / "first.safetensors"
+    path = server.base.embeddings / "learnt-first.safetensors"
     before = path.read_bytes()
     run = train("learnt-first", steps=2)
     assert run.ending == "execution_error" and run.failed_node == "train"
