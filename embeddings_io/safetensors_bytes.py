@@ -149,9 +149,10 @@ def read_some(path: Path, keys: Collection[str]) -> dict[str, torch.Tensor]:
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a small file. The file is closed again on return, so it can be replaced.
+    """All tensors of a small file, in its header's order; safetensors leaves that to chance.
 
-    Raises EmbeddingError above MAX_FILE bytes, before anything is allocated, and for a broken file.
+    The file is closed again on return, so it can be replaced. Raises EmbeddingError above MAX_FILE
+    bytes, before anything is allocated, and for a broken file.
     """
     size = path.stat().st_size
     if size > MAX_FILE:
@@ -159,11 +160,12 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
             f"{path.name} has {size // 2**20} MiB; an embedding has at most {MAX_FILE // 2**20}."
         )
     try:
-        return safetensors.torch.load(path.read_bytes())
+        found = safetensors.torch.load(path.read_bytes())
     except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise EmbeddingError(
             f"{path.name} is a broken safetensors file: {_in_one_line(error)}."
         ) from error
+    return {key: found[key] for key in read_header(path) if key in found}
 
 
 def _header_and_data_start(path: Path) -> tuple[dict[str, Any], int]:
