@@ -17,8 +17,16 @@ from ..embeddings_io.names import without_extension
 
 Workflow = Mapping[str, Mapping[str, Any]]
 
-WRITERS = {"TI_TrainEmbedding", "TI_SaveEmbedding"}
-"""Nodes that write the embedding called by their input `name`."""
+WRITERS = {
+    "TI_TrainEmbedding": 1,
+    "TI_SaveEmbedding": 0,
+    "TI_TrainConcepts": 4,
+    "TI_ConvertEmbedding": 1,
+}
+"""Nodes that write embeddings, each with an output that gives one text, to wait for.
+
+The embedding is called by their input `name`; without one, it may have any name.
+"""
 
 WAIT_FOR = "wait_for"
 """The optional input that only makes a node wait."""
@@ -65,7 +73,8 @@ def waiting(
         return None
     graph = GraphBuilder()
     again = graph.node(myself["class_type"], **myself["inputs"])
-    again.set_input(WAIT_FOR, [writers[done], 0])
+    next_one = writers[done]
+    again.set_input(WAIT_FOR, [next_one, WRITERS[workflow[next_one]["class_type"]]])
     return graph.finalize(), [again.out(slot) for slot in range(outputs)]
 
 

@@ -192,7 +192,7 @@ def train(
             float(pool.latents.std()),
             step,
         )
-    share, started, saved_at, running = 0.0, time.monotonic() - spent, time.monotonic(), 0.0
+    share, started, saved_at, running = 0.0, time.process_time() - spent, time.monotonic(), 0.0
     while share < 1:
         for opt, peak in zip(opts, rates, strict=True):
             for group in opt.param_groups:
@@ -212,7 +212,7 @@ def train(
         if step % AVERAGE_EVERY:
             continue
         replicas.average(parameters)
-        spent = time.monotonic() - started
+        spent = time.process_time() - started
         share = replicas.agree(spent / (60 * minutes))
         decay = min(0.97, 1 - 1 / (step / AVERAGE_EVERY + 1))
         for name, parameter in model.named_parameters():
@@ -261,7 +261,9 @@ def main() -> None:
     parser.add_argument(
         "folder", type=Path, help="holds autoencoder.safetensors; a run in it goes on"
     )
-    parser.add_argument("--minutes", type=float, default=90)
+    parser.add_argument(
+        "--minutes", type=float, default=100, help="of a replica's own computing time"
+    )
     parser.add_argument("--batch", type=int, default=12, help="captions a step and replica")
     parser.add_argument("--pool", type=int, default=12288, help="latents kept a replica")
     parser.add_argument("--seed", type=int, default=1)

@@ -190,6 +190,50 @@ def test_a_training_in_a_separate_branch_is_waited_for(client, folder, pictures,
         assert (drawn == expected).all()
 
 
+def concepts(client, pictures: list[str], names: list[str]) -> dict[str, dict]:
+    """A branch that learns a word a picture with Train Concepts."""
+    branch: dict[str, dict] = {}
+    before: dict[str, list] = {}
+    for name, picture in zip(names, pictures, strict=False):
+        branch[f"picture of {name}"] = node("LoadImage", image=picture)
+        branch[f"zz {name}"] = node(
+            "TI_Concept",
+            images=[f"picture of {name}", 0],
+            name=name,
+            initializer_text="toy",
+            **before,
+        )
+        before = {"concepts": [f"zz {name}", 0]}
+    models = {key: [workflows.LOADER, slot] for slot, key in enumerate(("model", "clip", "vae"))}
+    chosen = {"steps": 2, "batch_size": 1, "overwrite": True}
+    given = client.defaults("TI_TrainConcepts") | chosen | models | before
+    return branch | {"zz_trainer": node("TI_TrainConcepts", **given)}
+
+
+def test_concepts_learnt_in_a_separate_branch_are_waited_for(client, folder, pictures) -> None:
+    branch = concepts(client, pictures, ["tom-apart", "rex-apart"])
+    ended = client.run(drawing(encoder("embedding:rex-apart"), **branch))
+    assert ended.succeeded, ended.error
+    told = " ".join(ended.outputs["zz_trainer"]["text"])
+    for name in ("tom-apart", "rex-apart"):
+        assert (folder / f"{name}.safetensors").is_file() and name in told
+    (image,) = ended.outputs[workflows.SAVED]["images"]
+    drawn = numpy.asarray(Image.open(io.BytesIO(client.picture(image))))
+    assert (drawn == pixels(client, drawing(core("embedding:rex-apart ")))).all()
+
+
+def test_a_conversion_in_a_separate_branch_is_waited_for(client, folder: Path) -> None:
+    (folder / "converted-apart.safetensors").unlink(missing_ok=True)
+    converter = node(
+        "TI_ConvertEmbedding",
+        **client.defaults("TI_ConvertEmbedding"),
+        embedding_name="first.safetensors",
+    )
+    converter["inputs"] |= {"name": "converted-apart", "overwrite": True}
+    drawn = pixels(client, drawing(encoder("x embedding:converted-apart"), zz_writer=converter))
+    assert (drawn == pixels(client, drawing(core("x embedding:first")))).all()
+
+
 def test_a_writer_that_needs_the_prompt_is_not_waited_for(client, folder: Path) -> None:
     (folder / "circle.safetensors").unlink(missing_ok=True)
     expand = node("TI_EmbeddingPrompt", text="embedding:circle", missing="warning")
