@@ -16,7 +16,7 @@ WEIGHTS = ((1 - ALPHAS) / ALPHAS).clamp(1, 8)
 
 def noised(latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
     """sqrt(a) x + sqrt(1 - a) eps (Ho et al., 2020)."""
-    alpha = ALPHAS[timesteps].view(-1, 1, 1, 1)
+    alpha = ALPHAS.to(timesteps.device)[timesteps].view(-1, 1, 1, 1)
     return alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
 
 
@@ -43,7 +43,7 @@ def blank_loss(unet: networks.UNet, latents: Tensor, noise: Tensor, context: Ten
     SD's last timestep still holds a trace of the picture, enough to tell where an object lies, so
     that a network never needs the words for it; sampling starts without that trace.
     """
-    times = torch.full((len(latents),), STEPS - 1)
+    times = torch.full((len(latents),), STEPS - 1, device=latents.device)
     alpha = ALPHAS[-1]
     predicted = unet(noise, times, context)
     clean = (noise - (1 - alpha).sqrt() * predicted) / alpha.sqrt()

@@ -6,6 +6,7 @@ thread do not. On a GPU one process does the work.
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -23,6 +24,18 @@ _ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": str(16 << 30),
     "MALLOC_TOP_PAD_": str(512 << 20),
 }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that every trainer has for what it computes on."""
+    parser.add_argument("--replicas", type=int, help="one a CPU core; one on a GPU")
+    parser.add_argument("--device", help="cuda where there is a GPU, else cpu")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=False)
+
+
+def usual_count(device: torch.device) -> int:
+    """Replicas that suit a device."""
+    return (os.cpu_count() or 1) if device.type == "cpu" else 1
 
 
 def launch(module: str, arguments: Sequence[str], count: int) -> int:

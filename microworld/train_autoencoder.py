@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import os
 import sys
 import time
 from pathlib import Path
@@ -14,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from . import networks, renderer, replicas, world
+from . import networks, renderer, replicas, trainer_state, world
+from .compute import Compute
 from .muon import Muon
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,14 @@ def reconstruction_decibels(autoencoder: networks.Autoencoder, pictures: Tensor)
 
 
 def train(
-    out: Path, *, seconds: float, batch: int, seed: int, rank: int, start: Path | None
+    out: Path,
+    *,
+    seconds: float,
+    batch: int,
+    seed: int,
+    rank: int,
+    start: Path | None,
+    compute: Compute,
 ) -> None:
     """L2 + L1 on the pictures, with noise on latents that are held near unit variance.
 
@@ -36,15 +43,20 @@ def train(
     """
     torch.manual_seed(seed)
     autoencoder = networks.Autoencoder()
-    generator = torch.Generator().manual_seed(seed * 1000 + rank)
     if start is not None:
         autoencoder.load_state_dict(load_file(start))
+    autoencoder.to(compute.device)
+    encode, decode = compute.compile(autoencoder.encode), compute.compile(autoencoder.decode)
     parameters = list(autoencoder.parameters())
     matrices = [p for p in parameters if p.ndim > 1 and min(p.shape[:2]) > 4]
     others = [p for p in parameters if p.ndim == 1 or min(p.shape[:2]) <= 4]
     optimisers = [Muon(matrices, lr=0.0), torch.optim.AdamW(others, lr=0.0, weight_decay=0.0)]
+    state_file = out.with_suffix(f".state-{rank}.pt")
+    step, spent = trainer_state.restore(state_file, autoencoder, optimisers)
+    generator = torch.Generator().manual_seed(seed * 1000 + 7 * step + rank)
     probe = renderer.render(world.draw_scenes(128, torch.Generator().manual_seed(10**6)))
-    started, step, share = time.monotonic(), 0, 0.0
+    probe = probe.to(compute.device)
+    started, share = time.process_time() - spent, spent / seconds
     while share < 1:
         warm = min(1.0, (step + 1) / 100)
         rate = warm * 0.5 * (1 + math.cos(math.pi * share))
@@ -52,10 +64,12 @@ def train(
             for group in optimiser.param_groups:
                 group["lr"] = peak * rate
         scenes = world.draw_scenes(batch, generator, everything=step % 4 == 0, plain_style=0.4)
-        pictures, cover = renderer.render_with_cover(scenes)
-        latents = autoencoder.encode(pictures)
-        noise = torch.randn(latents.shape, generator=generator)
-        error = autoencoder.decode(latents + 0.05 * noise) - pictures
+        pictures, cover = (each.to(compute.device) for each in renderer.render_with_cover(scenes))
+        with compute.precision():
+            latents = encode(pictures)
+            noise = torch.randn(latents.shape, generator=generator).to(compute.device)
+            error = decode(latents + 0.05 * noise).float() - pictures
+        latents = latents.float()
         mean, variance = latents.mean((0, 2, 3)), latents.var((0, 2, 3))
         weight = 1 + 4 * cover
         loss = (weight * error.square()).mean() + 0.05 * (weight * error.abs()).mean()
@@ -69,29 +83,33 @@ def train(
         step += 1
         if step % 10 == 0:
             replicas.average(parameters)
-            share = replicas.agree((time.monotonic() - started) / seconds)
-        if step % 100 == 0 and rank == 0:
-            decibels = reconstruction_decibels(autoencoder, probe)
-            log.info("step %d, %.0f %%, %.2f dB", step, 100 * share, decibels)
-            save_file(autoencoder.state_dict(), out)
-    if rank == 0:
-        save_file(autoencoder.state_dict(), out)
-        log.info("finished: %.2f dB", reconstruction_decibels(autoencoder, probe))
+            spent = time.process_time() - started
+            share = replicas.agree(spent / seconds)
+        if step % 100 == 0 or share >= 1:
+            trainer_state.save(state_file, autoencoder, optimisers, step=step, spent=spent)
+            if rank == 0:
+                decibels = reconstruction_decibels(autoencoder, probe)
+                log.info("step %d, %.0f %%, %.2f dB", step, 100 * min(share, 1), decibels)
+                save_file(autoencoder.state_dict(), out)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("out", type=Path, help="the file to write; a run that was stopped goes on")
+    parser.add_argument(
+        "--minutes", type=float, default=15, help="of a replica's own computing time"
+    )
     parser.add_argument("--batch", type=int, default=16, help="pictures a step and replica")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--start", type=Path, help="go on from these weights")
-    parser.add_argument("--replicas", type=int, default=os.cpu_count())
+    parser.add_argument("--start", type=Path, help="begin with these weights")
+    replicas.add_arguments(parser)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    compute = Compute.chosen(device=args.device, compiled=args.compile)
     replica = replicas.join()
     if replica is None:
-        sys.exit(replicas.launch("microworld.train_autoencoder", sys.argv[1:], args.replicas))
+        count = args.replicas or replicas.usual_count(compute.device)
+        sys.exit(replicas.launch("microworld.train_autoencoder", sys.argv[1:], count))
     train(
         args.out,
         seconds=60 * args.minutes,
@@ -99,6 +117,7 @@ def main() -> None:
         seed=args.seed,
         rank=replica[0],
         start=args.start,
+        compute=compute,
     )
 
 

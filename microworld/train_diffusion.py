@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import random
 import sys
 import time
@@ -15,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from . import captions, diffusion, networks, renderer, replicas, tokens, world
+from . import captions, diffusion, networks, renderer, replicas, tokens, trainer_state, world
+from .compute import Compute
 from .muon import Muon
 
 log = logging.getLogger(__name__)
@@ -37,10 +37,14 @@ class Said(NamedTuple):
 
 
 class Pool:
-    """Latents of rendered scenes, a part of which is drawn anew now and then."""
+    """Latents of rendered scenes, a part of which is drawn anew now and then.
+
+    They lie on the autoencoder's device, the scenes on the CPU.
+    """
 
     def __init__(self, autoencoder: networks.Autoencoder, size: int, seed: int) -> None:
         self.autoencoder, self.size = autoencoder, size
+        self.device = next(autoencoder.parameters()).device
         self.generator = torch.Generator().manual_seed(seed)
         self.draw = random.Random(seed)
         parts = [self._new(256) for _ in range(size // 256)]
@@ -51,7 +55,7 @@ class Pool:
     @torch.no_grad()
     def _new(self, count: int) -> tuple[world.Scenes, Tensor]:
         scenes = world.draw_scenes(count, self.generator)
-        return scenes, self.autoencoder.encode(renderer.render(scenes))
+        return scenes, self.autoencoder.encode(renderer.render(scenes).to(self.device))
 
     def refresh(self, count: int = 256) -> None:
         scenes, latents = self._new(count)
@@ -68,7 +72,7 @@ class Pool:
         said = [
             self._say(captions.words_of(scenes, i), bool(scenes.spoilt[i])) for i in range(count)
         ]
-        return said, scenes.position, self.latents[rows]
+        return said, scenes.position.to(self.device), self.latents[rows.to(self.device)]
 
     def _say(self, words: dict[str, str], spoilt: bool) -> Said:
         names: tuple[str, ...] = ()
@@ -103,17 +107,16 @@ class Model(nn.Module):
         """
         context = self.text.encode(self._embedded(said))
         repeated = latents.repeat_interleave(NOISE_LEVELS, 0)
-        noise = torch.randn(repeated.shape, generator=generator)
+        noise = torch.randn(repeated.shape, generator=generator).to(latents.device)
         times = diffusion.draw_timesteps(len(repeated), generator)
-        error = diffusion.loss(self.unet, repeated, noise, times, context)
+        weights = diffusion.WEIGHTS[times].sqrt().to(latents.device)
+        error = diffusion.loss(self.unet, repeated, noise, times.to(latents.device), context)
         blanks = max(1, round(BLANK_SHARE * len(repeated)))
         blank = diffusion.blank_loss(self.unet, latents[:blanks], noise[:blanks], context[:blanks])
         told = nn.functional.cross_entropy(
             self.place(context[:, PADDING:].mean(1)), places, reduction="none"
         )
-        return torch.cat(
-            [error * diffusion.WEIGHTS[times].sqrt(), BLANK_WEIGHT * blank, PLACE_WEIGHT * told]
-        )
+        return torch.cat([error * weights, BLANK_WEIGHT * blank, PLACE_WEIGHT * told])
 
     def _embedded(self, said: list[Said]) -> Tensor:
         """Token vectors [n, 77, width]; a compound is the direction of the sum of its words.
@@ -123,14 +126,14 @@ class Model(nn.Module):
         """
         rows = tokens.table_rows([each.caption for each in said])
         table = self.text.token_embedding.weight
-        embedded = self.text.token_embedding(rows)
+        embedded = self.text.token_embedding(rows.to(table.device))
         meanings = tokens.rows_of_words()
         (compound,) = meanings[captions.COMPOUND]
         for number, each in enumerate(said):
             places = (rows[number] == compound).nonzero()[:, 0]
             if each.meant and len(places):
                 words = torch.stack([table[meanings[word]].sum(0) for word in each.meant])
-                mixed = (words * (0.5 + torch.rand(len(words), 1))).sum(0)
+                mixed = (words * (0.5 + torch.rand(len(words), 1)).to(words.device)).sum(0)
                 embedded[number, places[0]] = TOKEN_NORM[0] * mixed / mixed.norm()
         return embedded
 
@@ -161,10 +164,19 @@ def rate(share: float, step: int) -> float:
 
 
 def train(
-    folder: Path, *, minutes: float, batch: int, seed: int, pool_size: int, rank: int
+    folder: Path,
+    *,
+    minutes: float,
+    batch: int,
+    seed: int,
+    pool_size: int,
+    rank: int,
+    compute: Compute,
 ) -> None:
     torch.manual_seed(seed)
-    model = Model()
+    model = Model().to(compute.device)
+    model.unet.forward = compute.compile(model.unet.forward)
+    model.text.encode = compute.compile(model.text.encode)
     opts = optimisers(model)
     rates = (3e-3, 1.5e-3)
     weights_file = folder / "diffusion.safetensors"
@@ -173,14 +185,9 @@ def train(
     average = {name: p.detach().clone() for name, p in model.named_parameters()}
     autoencoder = networks.Autoencoder()
     autoencoder.load_state_dict(load_file(folder / "autoencoder.safetensors"))
-    step, spent = 0, 0.0
+    autoencoder.to(compute.device)
     state_file = folder / f"state-{rank}.pt"
-    if state_file.exists():
-        state = torch.load(state_file, weights_only=True)
-        model.load_state_dict(state["model"])
-        for opt, saved in zip(opts, state["optimisers"], strict=True):
-            opt.load_state_dict(saved)
-        average, step, spent = state["average"], state["step"], state["spent"]
+    step, spent = trainer_state.restore(state_file, model, opts, average)
     pool = Pool(autoencoder, pool_size, seed * 1000 + 7 * step + rank)
     generator = torch.Generator().manual_seed(seed * 1000 + 500 + 7 * step + rank)
     probe = Pool(autoencoder, 512, 10**6).batch(128)
@@ -197,7 +204,8 @@ def train(
         for opt, peak in zip(opts, rates, strict=True):
             for group in opt.param_groups:
                 group["lr"] = peak * rate(share, step)
-        loss = model.losses(*pool.batch(batch), generator).mean()
+        with compute.precision():
+            loss = model.losses(*pool.batch(batch), generator).mean()
         for opt in opts:
             opt.zero_grad()
         loss.backward()
@@ -218,7 +226,7 @@ def train(
         for name, parameter in model.named_parameters():
             average[name].lerp_(parameter.detach(), 1 - decay)
         if rank == 0 and step % (4 * AVERAGE_EVERY) == 0:
-            with torch.no_grad():
+            with torch.no_grad(), compute.precision(), torch.compiler.set_stance("force_eager"):
                 now = model.losses(*probe, torch.Generator().manual_seed(3)).mean()
             log.info(
                 "step %d, %.1f %%, loss %.4f, probe %.4f, %.0f samples/s a replica",
@@ -230,30 +238,10 @@ def train(
             )
         if time.monotonic() - saved_at > 120 or share >= 1:
             saved_at = time.monotonic()
-            _save(state_file, model, opts, average, step, spent)
+            trainer_state.save(state_file, model, opts, average, step=step, spent=spent)
             if rank == 0:
                 shipped = {n: p for n, p in average.items() if not n.startswith("place.")}
                 save_file(shipped, weights_file)
-
-
-def _save(
-    path: Path,
-    model: Model,
-    opts: list[torch.optim.Optimizer],
-    average: dict[str, Tensor],
-    step: int,
-    spent: float,
-) -> None:
-    part = path.with_suffix(".part")
-    state = {
-        "model": model.state_dict(),
-        "optimisers": [opt.state_dict() for opt in opts],
-        "average": average,
-        "step": step,
-        "spent": spent,
-    }
-    torch.save(state, part)
-    os.replace(part, path)
 
 
 def main() -> None:
@@ -267,12 +255,14 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=12, help="captions a step and replica")
     parser.add_argument("--pool", type=int, default=12288, help="latents kept a replica")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--replicas", type=int, default=os.cpu_count())
+    replicas.add_arguments(parser)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    compute = Compute.chosen(device=args.device, compiled=args.compile)
     replica = replicas.join()
     if replica is None:
-        sys.exit(replicas.launch("microworld.train_diffusion", sys.argv[1:], args.replicas))
+        count = args.replicas or replicas.usual_count(compute.device)
+        sys.exit(replicas.launch("microworld.train_diffusion", sys.argv[1:], count))
     train(
         args.folder,
         minutes=args.minutes,
@@ -280,6 +270,7 @@ def main() -> None:
         seed=args.seed,
         pool_size=args.pool,
         rank=replica[0],
+        compute=compute,
     )
 
 
