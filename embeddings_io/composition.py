@@ -11,7 +11,7 @@ from .grammar.outline import outlined
 from .grammar.sugar import Plain, StandIn, desugar, stray_formula
 from .keywords import Keywords
 from .names import without_extension
-from .references import Reference, expand, find, without
+from .references import Reference, expand, find, placed, without
 from .vocabulary import Vocabulary
 
 ON_MISSING = ("error", "warning", "drop")
@@ -127,13 +127,17 @@ class _Reading:
 
     def written(self, *, drop_missing: bool) -> str:
         """The text to encode."""
-        text = without(
-            self.plain.text,
-            self._target,
-            lambda one: one.target is None and one.name in self.plain.stand_ins,
-            self.words,
-        )
-        text = expand(text, self._target, self.words, drop_missing=drop_missing)
+        text = self.plain.text
+        if all(one.target is not None or one.is_keyword for one in self.found):
+            text = placed(text, self.found)
+        else:
+            text = without(
+                text,
+                self._target,
+                lambda one: one.target is None and one.name in self.plain.stand_ins,
+                self.words,
+            )
+            text = expand(text, self._target, self.words, drop_missing=drop_missing)
         return self.text if text == self.plain.text and not self.plain.stand_ins else text
 
     def lines(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image
@@ -14,6 +15,7 @@ from .embedding import EmbeddingError
 from .model_families import made_for
 from .thumbnails import thumbnail_of
 
+Shapes = tuple[tuple[str, int, int], ...]
 _BLOCK = 1 << 20
 
 
@@ -26,7 +28,7 @@ class Facts:
     """
 
     label: str = ""
-    shapes: tuple[tuple[str, int, int], ...] = ()
+    shapes: Shapes = ()
     title: str = ""
     trigger: str = ""
     base_model: str = ""
@@ -52,6 +54,32 @@ class Facts:
         return f"{count} for {self.made_for} ({widths}), {self.label}"
 
 
+class Findings:
+    """What was found out about one file, each thing when it is first asked for."""
+
+    __slots__ = ("_digest", "_facts", "_norms")
+
+    def __init__(self) -> None:
+        self._facts: Facts | None = None
+        self._norms: dict[str, float] | None = None
+        self._digest = b""
+
+    def facts(self, path: Path) -> Facts:
+        """See facts()."""
+        self._facts = self._facts or facts(path)
+        return self._facts
+
+    def norms(self, path: Path) -> dict[str, float]:
+        """See norms()."""
+        self._norms = self._norms or norms(path)
+        return self._norms
+
+    def hash(self, path: Path) -> str:
+        """See file_hash()."""
+        self._digest = self._digest or bytes.fromhex(file_hash(path))
+        return self._digest.hex()
+
+
 def facts(path: Path) -> Facts:
     """The facts about a file, from its header alone; never raises for what is in it."""
     try:
@@ -62,12 +90,18 @@ def facts(path: Path) -> Facts:
     shapes = tuple((encoder, count, width) for encoder, (count, width) in found.shapes.items())
     return Facts(
         label=found.label,
-        shapes=shapes,
+        shapes=_shared(shapes),
         title=said.get(metadata.TITLE, ""),
         trigger=said.get(metadata.TRIGGER_PHRASE, ""),
         base_model=said.get(metadata.BASE_MODEL, ""),
         has_picture=metadata.COVERS in said,
     )
+
+
+@lru_cache(maxsize=256)
+def _shared(shapes: Shapes) -> Shapes:
+    """The same object for the same shapes, of which a library has few."""
+    return shapes
 
 
 def thumbnail(path: Path) -> Image.Image | None:

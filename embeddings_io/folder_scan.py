@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,68 +21,87 @@ LEADS_OUT = (
     "is a link to a file outside the embeddings folders; put the file itself there, or add its "
     "folder to extra_model_paths.yaml."
 )
+FOLDER_LEADS_OUT = (
+    "is a link to a folder outside the embeddings folders; put the link directly into an "
+    "embeddings folder, or add its folder to extra_model_paths.yaml."
+)
+HOLDS_ALL = (
+    "is a link to a folder that the embeddings folder itself lies in; link the one folder that "
+    "has embeddings."
+)
 
 _ENDINGS = FILE_EXTENSIONS + CARD_EXTENSIONS
 
 
 @dataclass(frozen=True, slots=True)
 class _Directory:
+    """What a directory held: files and directories by relative path, and what was left out.
+
+    `homes` are the real paths of the linked folders that a user put directly into the top.
+    """
+
     path: str
     identity: tuple[int, int]
     changed: int
     settled: bool
     files: tuple[str, ...]
     directories: tuple[str, ...]
-
-    def is_as_it_was(self) -> bool:
-        """False after a change, and while the time stamp is too young to tell."""
-        try:
-            return self.settled and os.stat(self.path).st_mtime_ns == self.changed
-        except OSError:
-            return False
+    left_out: Mapping[str, str]
+    homes: tuple[str, ...]
 
 
 class FolderScan:
-    """The embedding files below one folder.
+    """The embedding files below one folder, each directory entered once.
 
-    Links to directories are followed, and each directory is entered once. A link to a file is
-    followed within the directory it lies in and within `homes`; others are left out, as are
-    devices and pipes.
+    A link may lead anywhere within `homes`, the real paths of all embeddings folders. A link to a
+    folder that lies directly in this one was put there by the user, so its target is a home too,
+    unless this folder lies in it. All other links are left out, as are devices and pipes.
     """
 
     def __init__(self, folder: Path, homes: tuple[str, ...] = ()) -> None:
         self.folder = folder
         self.files: list[str] = []
         self.left_out: dict[str, str] = {}
-        self._homes = homes or (os.path.realpath(folder),)
+        self._own_homes = homes or (os.path.realpath(folder),)
+        self._homes = self._own_homes
         self._known: dict[str, _Directory] = {}
+        self._stamps: list[tuple[str, int]] = []
         self._unreadable: dict[str, str] = {}
 
     def refresh(self) -> bool:
         """Look again; True if `files` changed.
 
         `files` are paths relative to the folder, '/' between parts, in alphabetical order;
-        `left_out` says why a file that is there is not among them.
+        `left_out` says why a file or folder that is there is not among them.
         """
         if self._is_as_it_was():
             return False
-        before, left_out = self.files, self.left_out
-        unreadable, self._unreadable, self.left_out = self._unreadable, {}, {}
+        files, left_out = self.files, self.left_out
+        unreadable, self._unreadable = self._unreadable, {}
+        self._homes = self._own_homes
         known: dict[str, _Directory] = {}
         self.files = sorted(self._below("", set(), known))
         self._known = known
+        self.left_out = {name: why for one in known.values() for name, why in one.left_out.items()}
+        told = all(directory.settled for directory in known.values()) and not self._unreadable
+        self._stamps = [(one.path, one.changed) for one in known.values()] if told else []
         for path, reason in self._unreadable.items():
             if path not in unreadable:
                 logger.warning("Embeddings in %s are left out: %s", path, reason)
         for relative, reason in self.left_out.items():
             if relative not in left_out:
                 logger.warning("%s %s", self.folder / relative, reason)
-        return self.files != before or self.left_out != left_out
+        return self.files != files or self.left_out != left_out
 
     def _is_as_it_was(self) -> bool:
-        if self._unreadable or "" not in self._known:
+        """False after a change, and while a time stamp is too young to tell; 500 looks a ms."""
+        try:
+            for path, changed in self._stamps:
+                if os.stat(path).st_mtime_ns != changed:
+                    return False
+        except OSError:
             return False
-        return all(directory.is_as_it_was() for directory in self._known.values())
+        return bool(self._stamps)
 
     def _below(
         self, relative: str, visited: set[tuple[int, int]], known: dict[str, _Directory]
@@ -96,10 +116,11 @@ class FolderScan:
         if directory is None:
             return
         known[relative] = directory
-        prefix = f"{relative}/" if relative else ""
-        yield from (prefix + file for file in directory.files)
-        for name in directory.directories:
-            yield from self._below(prefix + name, visited, known)
+        if not relative:
+            self._homes = (*self._own_homes, *directory.homes)
+        yield from directory.files
+        for below in directory.directories:
+            yield from self._below(below, visited, known)
 
     def _directory(
         self, path: str, relative: str, visited: set[tuple[int, int]]
@@ -111,41 +132,73 @@ class FolderScan:
             return None
         visited.add(identity)
         before = self._known.get(relative)
-        if (
-            before
-            and before.settled
-            and (before.identity, before.changed)
-            == (
-                identity,
-                status.st_mtime_ns,
-            )
-        ):
+        stamp = (identity, status.st_mtime_ns)
+        if before and before.settled and (before.identity, before.changed) == stamp:
             return before
         settled = time.time_ns() - status.st_mtime_ns > SETTLED_AFTER
-        files, directories = self._listed(path, relative)
-        return _Directory(path, identity, status.st_mtime_ns, settled, files, directories)
+        files, directories, left_out, homes = self._listed(path, relative)
+        return _Directory(path, *stamp, settled, files, directories, left_out, homes)
 
-    def _listed(self, path: str, relative: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        files, pictures, directories = [], [], []
+    def _listed(
+        self, path: str, relative: str
+    ) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, str], tuple[str, ...]]:
+        """Files, directories, what is left out, and linked folders that are homes."""
+        found: dict[str, list[str]] = {"folder": [], "file": [], "card": []}
+        left_out = {}
         with os.scandir(path) as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    if entry.name != ".git":
-                        directories.append(entry.name)
-                elif entry.name.lower().endswith(_ENDINGS) and entry.is_file():
-                    if entry.is_symlink() and not self._stays(entry.path, path):
-                        name = f"{relative}/{entry.name}" if relative else entry.name
-                        self.left_out[name] = LEADS_OUT
-                    elif entry.name.lower().endswith(CARD_EXTENSIONS):
-                        pictures.append(entry.name)
-                    else:
-                        files.append(entry.name)
-        return (*files, *_cards(pictures, files)), tuple(sorted(directories))
+            seen = [(kind, entry) for entry in entries if (kind := _kind(entry))]
+        for kind, entry in sorted(seen, key=lambda one: one[0] != "folder"):
+            name = f"{relative}/{entry.name}" if relative else entry.name
+            problem = self._problem_of_link(entry.path, kind, relative) if _is_link(entry) else ""
+            if problem:
+                left_out[name] = problem
+            else:
+                found[kind].append(name)
+        files = (*found["file"], *_cards(found["card"], found["file"]))
+        homes = () if relative else self._homes[len(self._own_homes) :]
+        return files, tuple(sorted(found["folder"])), left_out, homes
 
-    def _stays(self, link: str, directory: str) -> bool:
+    def _problem_of_link(self, link: str, kind: str, relative: str) -> str:
+        """Why a link is not followed, or ''; what it leads to at the top becomes a home."""
         target = os.path.realpath(link)
-        homes = (*self._homes, os.path.realpath(directory))
-        return any(target.startswith(os.path.join(home, "")) for home in homes)
+        if any(home != target and _is_within(home, target) for home in self._own_homes):
+            return HOLDS_ALL
+        if self._is_at_home(target):
+            return ""
+        if kind != "folder":
+            return LEADS_OUT
+        if relative:
+            return FOLDER_LEADS_OUT
+        self._homes = (*self._homes, target)
+        return ""
+
+    def _is_at_home(self, path: str) -> bool:
+        return any(_is_within(path, home) for home in self._homes)
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """'folder', 'file', 'card', or '' for what is none of the library's business."""
+    try:
+        if entry.is_dir():
+            return "" if entry.name == ".git" else "folder"
+        lower = entry.name.lower()
+        if not lower.endswith(_ENDINGS) or not entry.is_file():
+            return ""
+        return "card" if lower.endswith(CARD_EXTENSIONS) else "file"
+    except OSError:
+        return ""
+
+
+def _is_link(entry: os.DirEntry[str]) -> bool:
+    """True for links, and for what Windows has of that kind."""
+    if os.name != "nt" or entry.is_symlink():
+        return entry.is_symlink()
+    attributes = getattr(entry.stat(follow_symlinks=False), "st_file_attributes", 0)
+    return bool(attributes & stat.FILE_ATTRIBUTE_REPARSE_POINT)
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(os.path.join(folder, ""))
 
 
 def _cards(pictures: list[str], files: list[str]) -> list[str]:

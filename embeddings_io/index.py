@@ -27,6 +27,11 @@ class Entry:
         return self.folder.joinpath(*self.relative.split("/"))
 
     @property
+    def file(self) -> str:
+        """The path as the system takes it; for looking at the file, not for showing it."""
+        return f"{self.folder}{os.sep}{self.relative}"
+
+    @property
     def name(self) -> str:
         return without_extension(self.relative)
 
@@ -59,19 +64,19 @@ class Index:
         left_out: Mapping[str, str] | None = None,
     ) -> None:
         self._case_sensitive = case_sensitive
-        self._left_out = left_out or {}
+        self._left_out = dict(left_out or {})
+        self._left_out |= {without_extension(name): why for name, why in self._left_out.items()}
         self._rank = {folder: number for number, folder in enumerate(folders)}
         self.entries = [
             Entry(folder, relative)
             for folder, files in zip(folders, listed, strict=True)
             for relative in files
         ]
-        by_stem: dict[str, list[int]] = {}
-        for number, entry in enumerate(self.entries):
-            stem = without_extension(entry.relative.rpartition("/")[2])
-            by_stem.setdefault(self._key(stem), []).append(number)
-        self._by_stem = {stem: tuple(numbers) for stem, numbers in by_stem.items()}
-        self._remembered: dict[str, list[_Hit]] = {}
+        self._by_stem: dict[str, Entry | list[Entry]] = {}
+        for entry in self.entries:
+            self._file_under(self._key(without_extension(entry.relative.rpartition("/")[2])), entry)
+        self._remembered: dict[str, tuple[Entry, ...]] = {}
+        self._references: dict[str, str | None] = {}
 
     def names(self) -> list[str]:
         """Every name once, sub-folders kept, in alphabetical order."""
@@ -79,12 +84,12 @@ class Index:
 
     def find(self, name: str) -> Entry | None:
         """The one file that `name` stands for, or None."""
-        hits = self._found(name)
-        return hits[0].entry if hits else None
+        found = self._found(name)
+        return found[0] if found else None
 
     def duplicates(self, name: str) -> list[Path]:
         """Files in other folders that ComfyUI could take for `name` as well."""
-        return [hit.entry.path for hit in self._found(name)[1:]]
+        return [entry.path for entry in self._found(name)[1:]]
 
     def reference(self, name: str) -> str | None:
         """What to write after 'embedding:' so that ComfyUI finds this file, or None if it cannot.
@@ -92,11 +97,18 @@ class Index:
         That is the path below its folder; with extension where the bare name would mean another
         file too, or be read as a weight.
         """
-        entry = self.find(name)
-        if entry is None or entry.is_card or _has_space(entry.relative):
+        if name not in self._references:
+            if len(self._references) >= _REMEMBERED:
+                self._references.clear()
+            entry = self.find(name)
+            self._references[name] = None if entry is None else self._reference(entry)
+        return self._references[name]
+
+    def _reference(self, entry: Entry) -> str | None:
+        if entry.is_card or _has_space(entry.relative):
             return None
         short, full = self._found(entry.name), self._found(entry.relative)
-        is_first = bool(short) and short[0].entry == entry and not reads_as_number(entry.name)
+        is_first = bool(short) and short[0] == entry and not reads_as_number(entry.name)
         if is_first and (len(short) == 1 or len(full) > 1):
             return entry.name
         return entry.relative
@@ -108,9 +120,9 @@ class Index:
 
     def missing_message(self, name: str) -> str:
         """One sentence for a name that is not there."""
-        reason = self._left_out.get(name.replace("\\", "/"))
-        if reason:
-            return f"Embedding '{name}' {reason}"
+        left_out = self._left_out_at(name.replace("\\", "/"))
+        if left_out:
+            return f"Embedding '{name}' {left_out}"
         entry = self.find(name)
         if entry is not None and entry.is_card:
             return (
@@ -128,11 +140,34 @@ class Index:
         places = ", ".join(str(folder) for folder in self._rank)
         return f"Embedding '{name}' not found in {places or 'any folder'}."
 
+    def _left_out_at(self, name: str) -> str | None:
+        """Why the file, or a folder that it would be in, is not in the library, or None."""
+        if name in self._left_out:
+            return self._left_out[name]
+        parts = name.split("/")
+        folders = ("/".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
+        folder = next((folder for folder in folders if folder in self._left_out), None)
+        return f"cannot be used: '{folder}' {self._left_out[folder]}" if folder else None
+
     def _key(self, name: str) -> str:
         name = name.replace("\\", "/")
         return name if self._case_sensitive else name.casefold()
 
-    def _found(self, name: str) -> list[_Hit]:
+    def _file_under(self, stem: str, entry: Entry) -> None:
+        """Most names are one file's; a list for each would weigh more than the names."""
+        before = self._by_stem.get(stem)
+        if before is None:
+            self._by_stem[stem] = entry
+        elif isinstance(before, list):
+            before.append(entry)
+        else:
+            self._by_stem[stem] = [before, entry]
+
+    def _filed(self, stem: str) -> list[Entry]:
+        found = self._by_stem.get(stem, [])
+        return found if isinstance(found, list) else [found]
+
+    def _found(self, name: str) -> tuple[Entry, ...]:
         key = self._key(name)
         found = self._remembered.get(key)
         if found is None:
@@ -146,7 +181,7 @@ class Index:
         if not last:
             return []
         stems = dict.fromkeys((last, without_extension(last)))
-        entries = [self.entries[n] for stem in stems for n in self._by_stem.get(stem, ())]
+        entries = [entry for stem in stems for entry in self._filed(stem)]
         hits = ((entry, self._rank_of(entry, key)) for entry in entries)
         return [_Hit(self._order(entry, key, rank), entry) for entry, rank in hits if rank >= 0]
 
@@ -169,14 +204,16 @@ def _ends_in(path: str, tail: str) -> bool:
     return path == tail or path.endswith(f"/{tail}")
 
 
-def _one_a_directory(hits: list[_Hit]) -> list[_Hit]:
+def _one_a_directory(hits: list[_Hit]) -> tuple[Entry, ...]:
+    if len(hits) < 2:
+        return tuple(hit.entry for hit in hits)
     best: dict[tuple[int, int, str], _Hit] = {}
     for hit in sorted(hits, key=lambda hit: hit.order):
         best.setdefault(hit.order[:3], hit)
-    by_file: dict[Path, _Hit] = {}
+    by_file: dict[str, Entry] = {}
     for hit in best.values():
-        by_file.setdefault(hit.entry.path, hit)
-    return list(by_file.values())
+        by_file.setdefault(hit.entry.file, hit.entry)
+    return tuple(by_file.values())
 
 
 def _has_space(name: str) -> bool:

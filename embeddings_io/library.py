@@ -13,12 +13,13 @@ from PIL import Image
 
 from . import facts, written
 from .embedding import Embedding, EmbeddingError
-from .facts import Facts
+from .facts import Facts, Findings
 from .file_cache import FileCache
 from .folder_scan import FolderScan
 from .formats import read, read_many
+from .formats.diffusers import second_file
 from .index import Entry, Index
-from .names import check_name, safe_name
+from .names import CARD_EXTENSIONS, check_name, safe_name, without_extension
 
 FRESH_FOR = 1.0
 """Seconds for which a name that was found is looked up without looking at the folders again."""
@@ -45,10 +46,8 @@ class Library:
         self._index = self._indexed()
         self._looked_at = -FRESH_FOR
         self._saves = -1
-        self._embeddings = FileCache(read, MAX_KEPT, _bytes)
-        self._facts = FileCache(facts.facts)
-        self._norms = FileCache(facts.norms)
-        self._hashes = FileCache(facts.file_hash)
+        self._embeddings = FileCache(_read_below, MAX_KEPT, _bytes, second_file)
+        self._findings = FileCache(lambda _: Findings(), beside=second_file)
 
     def index(self) -> Index:
         """The index of the files that are there now."""
@@ -87,7 +86,7 @@ class Library:
     def read_entry(self, entry: Entry) -> Embedding:
         """The embedding of a file in the index; kept until the file changes."""
         try:
-            return self._embeddings.of(entry.path, _allowed(entry))
+            return self._embeddings.of(entry.file, entry.relative)
         except OSError as error:
             reason = error.strerror or error
             raise EmbeddingError(f"{entry.path.name} cannot be read: {reason}.") from error
@@ -105,16 +104,18 @@ class Library:
                 f"'{rename[:80]}'; leave the name empty."
             )
         if len(found) == 1 and (rename or found[0].name == safe_name(entry.path.name)):
-            return [found[0].renamed(rename or _allowed(entry))]
+            return [found[0].renamed(rename or _allowed(entry.relative))]
         return found
 
     def facts(self, name: str) -> Facts:
         """What the file is, from its header. Raises EmbeddingError only for a missing name."""
-        return self._facts.of(self.resolve(name))
+        entry = self._entry(name)
+        return self._findings.of(entry.file).facts(entry.path)
 
     def norms(self, name: str) -> dict[str, float]:
         """By encoder key the mean length of its vectors."""
-        return self._norms.of(self.resolve(name))
+        entry = self._entry(name)
+        return self._findings.of(entry.file).norms(entry.path)
 
     def thumbnail(self, name: str) -> Image.Image | None:
         """The picture beside the file, else the one within it; never kept."""
@@ -122,11 +123,19 @@ class Library:
 
     def file_hash(self, name: str) -> str:
         """SHA-256 of the file, in hexadecimal."""
-        return self._hashes.of(self.resolve(name))
+        return self._hash(self._entry(name).file)
 
     def fingerprint(self, name: str) -> str:
-        """The file's hash, or 'missing'; never raises for a name that is not there."""
-        return self.file_hash(name) if self._find(name) else "missing"
+        """The hash of all that is read for the name, or 'missing'; a missing name is no error."""
+        entry = self._find(name)
+        if entry is None:
+            return "missing"
+        second = second_file(entry.file)
+        files = [entry.file, *([second] if os.path.isfile(second) else [])]
+        return " ".join(map(self._hash, files))
+
+    def _hash(self, file: str) -> str:
+        return self._findings.of(file).hash(Path(file))
 
     def _entry(self, name: str) -> Entry:
         entry = self._find(name)
@@ -139,7 +148,7 @@ class Library:
         fresh = time.monotonic() - self._looked_at < FRESH_FOR
         if fresh and self._saves == written.times():
             entry = self._index.find(name)
-            if entry is not None and entry.path.is_file():
+            if entry is not None and os.path.isfile(entry.file):
                 return entry
         return self.index().find(name)
 
@@ -153,8 +162,13 @@ def _bytes(embedding: Embedding) -> int:
     return sum(rows.numel() * rows.element_size() for rows in embedding.vectors.values())
 
 
-def _allowed(entry: Entry) -> str:
-    name = os.path.splitext(entry.name)[0] if entry.is_card else entry.name
+def _read_below(path: Path, relative: str) -> Embedding:
+    return read(path, _allowed(relative))
+
+
+def _allowed(relative: str) -> str:
+    is_card = relative.lower().endswith(CARD_EXTENSIONS)
+    name = os.path.splitext(relative)[0] if is_card else without_extension(relative)
     try:
         check_name(name)
     except EmbeddingError:

@@ -82,10 +82,8 @@ def reads_as_number(text: str) -> bool:
 
 def without_extension(name: str) -> str:
     """The name without the ending of an embedding file, if it has one."""
-    for extension in FILE_EXTENSIONS:
-        if name.lower().endswith(extension):
-            return name[: -len(extension)]
-    return name
+    stem, dot, ending = name.rpartition(".")
+    return stem if dot + ending.lower() in FILE_EXTENSIONS else name
 
 
 def safe_name(text: str) -> str:

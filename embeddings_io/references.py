@@ -83,6 +83,11 @@ def expand(
     if any(map(is_unwanted, found)):
         text = without(text, lookup, is_unwanted, keywords)
         found = find(text, lookup, keywords)
+    return placed(text, found)
+
+
+def placed(text: str, found: Sequence[Reference]) -> str:
+    """The text with the references that were found in it set apart and written by their targets."""
     references = [one for one in found if one.target is not None or not one.is_keyword]
     if not references:
         return text

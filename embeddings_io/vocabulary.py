@@ -34,26 +34,23 @@ class Vocabulary:
         self._library = library
         self.index = library.index() if library is not None else Index([], [], True)
         self.memory = dict(memory or {})
+        self._targets: dict[str, str | None] = {}
+        self._entries: dict[str, Entry] = {}
         self._read: dict[str, Embedding] = {}
         self._unreadable: dict[str, str] = {}
 
     def find(self, name: str) -> str | None:
         """The one name under which an embedding is known here, or None if there is none."""
-        known = self._in_memory(name)
-        if known is not None:
-            return known
-        entry = self.index.find(name)
-        if entry is None:
-            return None
-        target = self.index.reference(name) or entry.relative
-        return target if self._is_readable(target, entry) else None
+        if name not in self._targets:
+            self._targets[name] = self._in_memory(name) or self._in_library(name)
+        return self._targets[name]
 
     def embedding(self, target: str) -> Embedding:
         """The embedding that `find` answered with `target`."""
         known = self.memory.get(target)
         if known is not None:
             return known.embedding
-        entry = self.index.find(target)
+        entry = self._entry(target)
         if entry is None or not self._is_readable(target, entry):
             raise EmbeddingError(self.problem(target))
         return self._read[target]
@@ -67,7 +64,7 @@ class Vocabulary:
         known = self.memory.get(target)
         if known is not None:
             return known.origin
-        entry = self.index.find(target)
+        entry = self._entry(target)
         return entry.relative if entry else target
 
     def problem(self, name: str) -> str:
@@ -139,7 +136,22 @@ class Vocabulary:
                 if target is not None:
                     yield word, target
 
+    def _in_library(self, name: str) -> str | None:
+        entry = self.index.find(name)
+        if entry is None:
+            return None
+        target = self.index.reference(name) or entry.relative
+        if not self._is_readable(target, entry):
+            return None
+        self._entries[target] = entry
+        return target
+
+    def _entry(self, target: str) -> Entry | None:
+        return self._entries.get(target) or self.index.find(target)
+
     def _in_memory(self, name: str) -> str | None:
+        if not self.memory:
+            return None
         name = name.replace("\\", "/")
         forms = (name, without_extension(name))
         return next((form for form in forms if form in self.memory), None)

@@ -12,6 +12,7 @@ a writable one has objection(encoders) and encode(embedding, picture) -> files t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -223,8 +224,8 @@ def _parts(path: Path, *, only_shapes: bool = False) -> tuple[str, list[Part]]:
 
 def _with_second(first: Container, parts: list[Part], only_shapes: bool) -> list[Part]:
     """The parts of diffusers' file, joined with those of its second file if there is one."""
-    path = diffusers.second_of(first.path)
-    if not diffusers.is_first(first) or not path.is_file():
+    path = Path(diffusers.second_file(str(first.path)))
+    if not diffusers.is_first(first) or not path.is_file() or not _lie_together(first.path, path):
         return parts
     try:
         second = open_container(path, only_shapes=only_shapes)
@@ -234,6 +235,13 @@ def _with_second(first: Container, parts: list[Part], only_shapes: bool) -> list
         return parts
     joined = parts[0].vectors | diffusers.read(second)[0].vectors
     return [Part(joined, parts[0].metadata, parts[0].placeholder)]
+
+
+def _lie_together(first: Path, second: Path) -> bool:
+    """False where a link leads from one file's side to another folder."""
+    if not second.is_symlink():
+        return True
+    return os.path.dirname(os.path.realpath(first)) == os.path.dirname(os.path.realpath(second))
 
 
 def _is_lora_with_bundle(path: Path) -> bool:

@@ -5,6 +5,7 @@ Its advanced scripts once wrote text_encoders_0 and text_encoders_1, which are r
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -23,6 +24,7 @@ SUFFIX = ".safetensors"
 SECOND = "_2"
 """What the second file of an SDXL pair has before its ending."""
 
+_STEPS = re.compile(r"-steps-\d+\Z")
 _NUMBERED = re.compile(r"text_encoders_\d")
 
 
@@ -63,10 +65,12 @@ def encode(embedding: Embedding, picture: Image.Image | None) -> dict[str, bytes
     return files
 
 
-def second_of(path: Path) -> Path:
+def second_file(file: str) -> str:
     """Where the second file of an SDXL pair would be."""
-    name, steps = re.fullmatch(r"(.*?)(-steps-\d+)?", path.stem, re.DOTALL).groups()  # type: ignore[union-attr]
-    return path.with_name(f"{name}{SECOND}{steps or ''}{path.suffix}")
+    name, ending = os.path.splitext(file)
+    steps = _STEPS.search(name)
+    at = steps.start() if steps else len(name)
+    return f"{name[:at]}{SECOND}{name[at:]}{ending}"
 
 
 def is_first(container: Container) -> bool:

@@ -95,7 +95,7 @@ def test_the_cache_has_an_end(tmp_path: Path) -> None:
         path.write_bytes(b"")
         os.utime(path, (OLD, OLD))
         cache.of(path)
-    assert sorted(cache._kept) == [(str(path),) for path in paths[-3:]]
+    assert sorted(cache._kept) == [str(path) for path in paths[-3:]]
     heavy = FileCache(lambda path: path.name, limit=3, weigh=lambda _: 2)
     assert [heavy.of(path) for path in paths] == [path.name for path in paths]
     assert len(heavy._kept) == 1 and heavy._weight == 2
@@ -148,3 +148,49 @@ SD1, XL = {"clip_l": 768}, {"clip_l": 768, "clip_g": 1280}
 def test_what_a_clip_can_use(widths: dict, encoders: dict, used: tuple, warning: str) -> None:
     found = fit("cat", widths, encoders)
     assert found.used == used and found.warning == warning
+
+
+def test_both_files_of_a_pair_count(tmp_path: Path) -> None:
+    """diffusers writes SDXL's encoders into two files, of which a name means the first."""
+    save(pair(1.0), tmp_path, format_name="diffusers")
+    first, second = tmp_path / "xl.safetensors", tmp_path / "xl_2.safetensors"
+    grow_old(first, second)
+    library = Library([tmp_path])
+    whole = library.fingerprint("xl")
+    assert library.facts("xl").made_for == "SDXL" and library.fingerprint("xl") == whole
+    assert library.read("xl").vectors["clip_g"][0, 0] == 1
+    save(pair(2.0), tmp_path / "other", format_name="diffusers")
+    os.replace(tmp_path / "other" / "xl_2.safetensors", second)
+    grow_old(second)
+    assert library.read("xl").vectors["clip_g"][0, 0] == 2
+    assert library.norms("xl")["clip_g"] == pytest.approx(2 * 1280**0.5)
+    changed = library.fingerprint("xl")
+    assert changed != whole
+    second.rename(tmp_path / "away")
+    assert list(library.read("xl").vectors) == ["clip_l"]
+    assert library.facts("xl").made_for == "Stable Diffusion 1.x"
+    assert library.fingerprint("xl") == library.file_hash("xl")
+    (tmp_path / "away").rename(second)
+    assert library.facts("xl").made_for == "SDXL" and library.fingerprint("xl") == changed
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_a_second_file_that_is_a_link_elsewhere_is_not_read(tmp_path: Path) -> None:
+    save(pair(1.0), tmp_path / "store", format_name="diffusers")
+    (tmp_path / "mine").mkdir()
+    first, second = (tmp_path / "mine" / f"xl{part}.safetensors" for part in ("", "_2"))
+    first.write_bytes((tmp_path / "store" / "xl.safetensors").read_bytes())
+    second.symlink_to(tmp_path / "store" / "xl_2.safetensors")
+    assert list(formats.read(first).vectors) == ["clip_l"]
+    first.unlink()
+    first.symlink_to(tmp_path / "store" / "xl.safetensors")
+    assert list(formats.read(first).vectors) == ["clip_l", "clip_g"]
+
+
+def pair(value: float) -> Embedding:
+    return Embedding("xl", {"clip_l": torch.ones(1, 768), "clip_g": torch.full((1, 1280), value)})
+
+
+def grow_old(*paths: Path) -> None:
+    for path in paths:
+        os.utime(path, (OLD, OLD))

@@ -263,7 +263,73 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     put(tmp_path / "1", "a.pt")
     (tmp_path / "1" / "link").symlink_to(tmp_path / "store")
     (tmp_path / "1" / "loop").symlink_to(tmp_path / "1")
-    assert Library([tmp_path / "1"]).names() == ["a", "link/far"]
+    library = Library([tmp_path / "1"])
+    assert library.names() == ["a", "link/far"]
+    assert library.resolve("far") == tmp_path / "1" / "link" / "far.pt"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_a_linked_folder_is_the_users_but_links_within_lead_nowhere_else(tmp_path: Path) -> None:
+    """What is unpacked into a folder may bring links; what the user links lies at the top."""
+    put(tmp_path / "secret", "s.pt")
+    store = put(tmp_path / "store", "far.pt", "deep/deeper.pt")
+    (store / "way out").symlink_to(tmp_path / "secret")
+    (store / "out.pt").symlink_to(tmp_path / "secret" / "s.pt")
+    (store / "deep" / "near.pt").symlink_to(store / "far.pt")
+    folder = put(tmp_path / "models" / "embeddings", "a.pt", "pack/b.pt")
+    (folder / "mine").symlink_to(store)
+    (folder / "from-mine.pt").symlink_to(store / "far.pt")
+    (folder / "pack" / "out").symlink_to(tmp_path / "secret")
+    (folder / "pack" / "again").symlink_to(store / "deep")
+    (folder / "everything").symlink_to("/")
+    (folder / "up").symlink_to(folder.parent)
+    (folder / "itself").symlink_to(folder)
+    (folder / "round.pt").symlink_to(folder / "round.pt")
+    library = Library([folder])
+    wanted = ["a", "from-mine", "mine/deep/deeper", "mine/deep/near", "mine/far", "pack/b"]
+    for _ in range(2):
+        assert library.names() == wanted
+        for name, said in {
+            "mine/way out/s": r"'mine/way out' is a link to a folder outside the embeddings",
+            "mine/out": r"'mine/out' is a link to a file outside",
+            "pack/out/s.pt": r"'pack/out' is a link to a folder outside the embeddings",
+            "everything/etc/passwd": r"'everything' is a link to a folder that the embeddings",
+            "up/embeddings/a": r"'up' is a link to a folder that the embeddings folder itself",
+            "mine/../../secret/s": "not found",
+            "secret/s": "not found",
+        }.items():
+            with pytest.raises(EmbeddingError, match=said):
+                library.resolve(name)
+        put(folder, "new.pt")
+        wanted = sorted([*wanted, "new"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_links_between_embeddings_folders_are_followed(tmp_path: Path) -> None:
+    first, second = put(tmp_path / "1", "sub/a.pt"), put(tmp_path / "2", "b.pt")
+    (first / "sub" / "other").symlink_to(second)
+    (first / "sub" / "b2.pt").symlink_to(second / "b.pt")
+    assert Library([first, second]).names() == ["b", "sub/a", "sub/b2", "sub/other/b"]
+    assert Library([first]).names() == ["sub/a"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_a_file_that_becomes_a_link_out_is_left_out(tmp_path: Path) -> None:
+    put(tmp_path / "secret", "s.pt")
+    folder = put(tmp_path / "1", "a.pt", "sub/b.pt")
+    library = Library([folder])
+    for place in (folder / "sub", folder):
+        os.utime(place, (1_000_000_000, 1_000_000_000))
+    assert library.names() == ["a", "sub/b"]
+    (folder / "sub" / "b.pt").unlink()
+    (folder / "sub" / "b.pt").symlink_to(tmp_path / "secret" / "s.pt")
+    assert library.names() == ["a"]
+    put(folder, "sub/c.pt")
+    os.utime(folder / "sub", (1_000_000_000, 1_000_000_000))
+    put(folder, "d.pt")
+    assert library.names() == ["a", "d", "sub/c"]
+    with pytest.raises(EmbeddingError, match="'sub/b' is a link to a file outside"):
+        library.resolve("sub/b")
 
 
 def test_a_file_is_read_under_a_name_that_prompts_can_hold(tmp_path: Path) -> None:

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from textual_inversion.embeddings_io import composition, references
 from textual_inversion.embeddings_io.embedding import Embedding, EmbeddingError
+from textual_inversion.embeddings_io.file_cache import FileCache
+from textual_inversion.embeddings_io.folder_scan import FolderScan
 from textual_inversion.embeddings_io.library import Library
 from textual_inversion.embeddings_io.prompt import (
     ON_MISSING,
@@ -71,6 +74,29 @@ def test_a_file_that_is_no_embedding_counts_as_missing(library: Library) -> None
         expand_prompt("embedding:broken", library)
     dropped = expand_prompt("cat, embedding:broken", library, missing="drop")
     assert dropped.text == "cat" and "broken.pt" in dropped.report
+
+
+def test_a_prompt_is_read_once_with_one_look_at_the_folders(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: dict[str, int] = {}
+
+    def count(owner: object, name: str) -> None:
+        real = getattr(owner, name)
+
+        def counting(*arguments: object) -> object:
+            counted[name] = counted.get(name, 0) + 1
+            return real(*arguments)
+
+        monkeypatch.setattr(owner, name, counting)
+
+    count(FolderScan, "refresh")
+    count(composition, "find")
+    count(references, "segments")
+    count(FileCache, "of")
+    text = "embedding:ink, (embedding:ink:1.2), embedding:easynegative, embedding:ink"
+    assert len(expand_prompt(text, library).resolved) == 3
+    assert counted == {"refresh": 1, "find": 1, "segments": 2, "of": 2}
 
 
 def test_an_unknown_policy_is_refused(library: Library) -> None:
