@@ -16,16 +16,18 @@ from .weights import Segment, groups, segments
 Lookup = Callable[[str], "str | None"]
 """Takes a name as written; gives the name to write after 'embedding:', or None if there is none."""
 
-_PREFIX = re.compile(r"(?<!\w)embedding:(?:\s*embedding:)*")
-_RUN = re.compile(r"(?:\\[()]|[^\s()])+")
+MARK = "embedding:"
+_CALL = re.compile(r"(embedding:(?<!\wembedding:)(?:\s*embedding:)*)\s*((?:\\[()]|[^\s()])*)")
 _PLAIN_NAME = re.compile(r"(?:\w|[\-./+](?!embedding:)|\\(?![()]))+")
 CONTINUES = re.compile(r"\.*(?:\w|[\-/](?!embedding:)|\\(?![()]))")
+_NAME_END = re.compile(rf"[^\\](?!{CONTINUES.pattern})")
 _BARE_WEIGHT = re.compile(r":\s*(\d+\.?\d*|\.\d+)(?!\w|\.\d)")
 _ENDS_NAME = re.compile(r"\s|,+(?:\s|\Z)")
 _BRACKET = re.compile(r"(?<!\\)[()]")
 _TAG = re.compile(r"<\w+:[^<>]*>")
 _EMPTY_GROUP = re.compile(r"[\s,]*(?::[\s\d.+\-]*)?")
 LONGEST_NAME = 255
+NO_KEYWORDS = Keywords({})
 
 
 class Reference(NamedTuple):
@@ -46,18 +48,8 @@ class Reference(NamedTuple):
 
 def find(text: str, lookup: Lookup, keywords: Keywords | Sequence[str] = ()) -> list[Reference]:
     """All references in order, and whole words of `keywords` as if they were references."""
-    words = keywords if isinstance(keywords, Keywords) else Keywords.of(keywords, lookup)
-    if not words and _PREFIX.search(text) is None:
-        return []
-    found: list[Reference] = []
-    for segment in segments(text):
-        references = list(_in_segment(text, segment, lookup))
-        if words:
-            taken = [(reference.start, reference.end) for reference in references]
-            references += _keywords_in(text, segment, words, taken)
-            references.sort(key=lambda reference: reference.start)
-        found += references
-    return found
+    words = _as_keywords(keywords, lookup)
+    return [one for _, references in _by_segment(text, lookup, words) for one in references]
 
 
 def expand(
@@ -73,31 +65,29 @@ def expand(
     'embedding:' without a name is always dropped, as ComfyUI fails on it; missing names only with
     `drop_missing`. A keyword that is no name stays a word.
     """
-    if not isinstance(keywords, Keywords):
-        keywords = Keywords.of(keywords, lookup)
+    words = _as_keywords(keywords, lookup)
 
     def is_unwanted(one: Reference) -> bool:
         return one.target is None and not one.is_keyword and (drop_missing or not one.name)
 
-    found = find(text, lookup, keywords)
-    if any(map(is_unwanted, found)):
-        text = without(text, lookup, is_unwanted, keywords)
-        found = find(text, lookup, keywords)
-    return placed(text, found)
+    found = _by_segment(text, lookup, words)
+    if any(is_unwanted(one) for _, references in found for one in references):
+        text = without(text, lookup, is_unwanted, words)
+        found = _by_segment(text, lookup, words)
+    return _placed(text, found)
 
 
 def placed(text: str, found: Sequence[Reference]) -> str:
     """The text with the references that were found in it set apart and written by their targets."""
-    references = [one for one in found if one.target is not None or not one.is_keyword]
-    if not references:
-        return text
-    written = []
-    position = 0
-    for segment in segments(text):
-        inside = [one for one in references if segment.start <= one.start < segment.end]
-        written += [text[position : segment.start], _rewritten(text, segment, inside)]
-        position = segment.end
-    return "".join(written) + text[position:]
+    by_segment = []
+    first = last = 0
+    for segment in segments(text) if found else ():
+        while last < len(found) and found[last].start < segment.end:
+            last += 1
+        if last > first:
+            by_segment.append((segment, found[first:last]))
+        first = last
+    return _placed(text, by_segment)
 
 
 def without(
@@ -116,30 +106,59 @@ def without(
 
 def leading_name(run: str, lookup: Lookup) -> tuple[str, int, str] | None:
     """The longest existing name that `run` begins with: as written, its length, its target."""
-    for length in range(min(len(run), LONGEST_NAME), 0, -1):
-        if run[length - 1] == "\\" or CONTINUES.match(run, length):
-            continue
-        name = run[:length].replace("\\(", "(").replace("\\)", ")")
-        target = lookup(name)
+    tried = len(run) if "\\" not in run and len(run) <= LONGEST_NAME else 0
+    if tried and (target := lookup(run)) is not None:
+        return run, tried, target
+    ends = [one.end() for one in _NAME_END.finditer(run, 0, LONGEST_NAME + 1)]
+    for length in reversed(ends):
+        name = run[:length]
+        if "\\" in name:
+            name = name.replace("\\(", "(").replace("\\)", ")")
+        target = lookup(name) if tried != length <= LONGEST_NAME else None
         if target is not None:
             return name, length, target
     return None
 
 
+def _as_keywords(keywords: Keywords | Sequence[str], lookup: Lookup) -> Keywords:
+    if isinstance(keywords, Keywords):
+        return keywords
+    return Keywords.of(keywords, lookup) if keywords else NO_KEYWORDS
+
+
+def _by_segment(
+    text: str, lookup: Lookup, words: Keywords
+) -> list[tuple[Segment, list[Reference]]]:
+    """The stretches of one weight that have references, each with them in order."""
+    found: list[tuple[Segment, list[Reference]]] = []
+    next_mark = text.find(MARK)
+    if next_mark < 0 and not words:
+        return found
+    for segment in segments(text):
+        references: list[Reference] = []
+        if 0 <= next_mark < segment.end:
+            references += _in_segment(text, segment, lookup)
+            next_mark = text.find(MARK, segment.end)
+        if words:
+            taken = [(reference.start, reference.end) for reference in references]
+            references += _keywords_in(text, segment, words, taken)
+            references.sort(key=lambda reference: reference.start)
+        if references:
+            found.append((segment, references))
+    return found
+
+
 def _in_segment(text: str, segment: Segment, lookup: Lookup) -> Iterator[Reference]:
     position = segment.start
-    while prefix := _PREFIX.search(text, position, segment.end):
-        reference = _reference(text, segment, prefix, lookup)
+    while call := _CALL.search(text, position, segment.end):
+        reference = _reference(text, segment, call, lookup)
         position = reference.end
         yield reference
 
 
-def _reference(text: str, segment: Segment, prefix: re.Match[str], lookup: Lookup) -> Reference:
-    start = prefix.end()
-    while start < segment.end and text[start].isspace():
-        start += 1
-    run = _RUN.match(text, start, segment.end)
-    known = leading_name(run.group(), lookup) if run else None
+def _reference(text: str, segment: Segment, call: re.Match[str], lookup: Lookup) -> Reference:
+    first, start = call.span(1)[0], call.start(2)
+    known = leading_name(call.group(2), lookup)
     if known is not None:
         name, length, target = known[0], known[1], known[2]
     else:
@@ -147,13 +166,13 @@ def _reference(text: str, segment: Segment, prefix: re.Match[str], lookup: Looku
         name = plain.group().rstrip(".") if plain else ""
         length, target = len(name), None
     if not name:
-        return Reference(prefix.start(), prefix.end(), "", None, segment.weight)
+        return Reference(first, call.end(1), "", None, segment.weight)
     end = start + length
-    number = _BARE_WEIGHT.match(text, end, segment.end)
+    number = _BARE_WEIGHT.match(text, end, segment.end) if text.startswith(":", end) else None
     if number is None or _BRACKET.search(text, segment.start, segment.end):
-        return Reference(prefix.start(), end, name, target, segment.weight)
+        return Reference(first, end, name, target, segment.weight)
     own = number.group(1)
-    return Reference(prefix.start(), number.end(), name, target, float(own), own)
+    return Reference(first, number.end(), name, target, float(own), own)
 
 
 def _keywords_in(
@@ -166,6 +185,17 @@ def _keywords_in(
         yield Reference(start, end, word, words.targets[word], segment.weight, is_keyword=True)
 
 
+def _placed(text: str, found: Sequence[tuple[Segment, Sequence[Reference]]]) -> str:
+    written = []
+    position = 0
+    for segment, references in found:
+        inside = [one for one in references if one.target is not None or not one.is_keyword]
+        if inside:
+            written += [text[position : segment.start], _rewritten(text, segment, inside)]
+            position = segment.end
+    return "".join(written) + text[position:]
+
+
 def _rewritten(text: str, segment: Segment, references: Sequence[Reference]) -> str:
     written = ""
     position = segment.start
@@ -175,11 +205,15 @@ def _rewritten(text: str, segment: Segment, references: Sequence[Reference]) -> 
         if written and written[-1] not in " \n":
             written += " "
         name = reference.target if reference.target is not None else reference.name
-        call = "embedding:" + name.replace("(", "\\(").replace(")", "\\)")
+        call = MARK + (name if "(" not in name and ")" not in name else _escaped(name))
         written += f"({call}:{reference.own_weight})" if reference.own_weight else call
         open_name = not reference.own_weight
         position = reference.end
     return written + _after(open_name, text[position : segment.end])
+
+
+def _escaped(name: str) -> str:
+    return name.replace("(", "\\(").replace(")", "\\)")
 
 
 def _after(open_name: bool, literal: str) -> str:

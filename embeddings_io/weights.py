@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_BRACKET = re.compile(r"[()]")
+_BRACKET = re.compile(r"[()](?<!\\[()])")
 _NUMERIC_REFERENCE = re.compile(r"(?<!\w)embedding\Z")
 
 
@@ -33,47 +33,71 @@ def segments(text: str) -> list[Segment]:
     """The stretches of a prompt in order. What lies between them are brackets and weights."""
     if "(" not in text:
         return [Segment(0, len(text), 1.0)] if text else []
-    return [part for part in _parts(text, 0, len(text), 1.0) if isinstance(part, Segment)]
+    return _parts(text, 0, len(text), 1.0)[0]
 
 
 def groups(text: str) -> list[Group]:
     """All weighted brackets, inner ones after the outer ones they lie in."""
-    return [part for part in _parts(text, 0, len(text), 1.0) if isinstance(part, Group)]
+    return _parts(text, 0, len(text), 1.0)[1]
 
 
-def _parts(text: str, start: int, end: int, weight: float) -> list[Segment | Group]:
-    found: list[Segment | Group] = []
-    for opened, closed, is_group in _pieces(text, start, end):
-        if not is_group:
-            found.append(Segment(opened, closed, weight))
-            continue
-        content_end, inner = _weight(text, opened + 1, closed - 1, weight * 1.1)
-        found.append(Group(opened, closed))
-        found += _parts(text, opened + 1, content_end, inner)
-    return found
+def _parts(text: str, start: int, end: int, weight: float) -> tuple[list[Segment], list[Group]]:
+    """The stretches and the brackets of text[start:end], in one pass over its brackets."""
+    stretches: list[Segment] = []
+    brackets: list[Group] = []
+    places = [one.start() for one in _BRACKET.finditer(text, start, end)]
+    closings, rest = _paired(text, places, end)
+    open_ones: list[tuple[int, float]] = []
+    position = start
+    for place in places:
+        if place >= rest:
+            break
+        if place in closings:
+            if place > position:
+                stretches.append(Segment(position, place, weight))
+            closing = closings[place]
+            outer = weight
+            content_end, weight = _weight(text, place + 1, closing, weight * 1.1)
+            open_ones.append((content_end, outer))
+            brackets.append(Group(place, closing + 1))
+            position = place + 1
+        elif open_ones:
+            content_end, outer = open_ones.pop()
+            if content_end > position:
+                stretches.append(Segment(position, content_end, weight))
+            weight = outer
+            position = place + 1
+    if rest > position:
+        stretches.append(Segment(position, rest, weight))
+    if rest < end and _is_group(text[rest:end]):
+        brackets.append(Group(rest, end))
+        content_end, weight = _weight(text, rest + 1, end - 1, weight * 1.1)
+        more = _parts(text, rest + 1, content_end, weight)
+        return stretches + more[0], brackets + more[1]
+    if rest < end:
+        stretches.append(Segment(rest, end, weight))
+    return stretches, brackets
 
 
-def _pieces(text: str, start: int, end: int) -> list[tuple[int, int, bool]]:
-    pieces = []
-    level = 0
-    piece = start
-    for bracket in _BRACKET.finditer(text, start, end):
-        position = bracket.start()
-        if position > start and text[position - 1] == "\\":
-            continue
-        if bracket.group() == "(":
-            if level == 0 and position > piece:
-                pieces.append((piece, position, False))
-                piece = position
-            level += 1
+def _paired(text: str, places: list[int], end: int) -> tuple[dict[int, int], int]:
+    """Where each bracket closes, and the first of those that never do, else `end`.
+
+    A closing one that nothing opened takes the next opening one with it.
+    """
+    closings: dict[int, int] = {}
+    unclosed: list[int] = []
+    stray = 0
+    for place in places:
+        if text[place] == ")":
+            if unclosed:
+                closings[unclosed.pop()] = place
+            else:
+                stray += 1
+        elif stray:
+            stray -= 1
         else:
-            level -= 1
-            if level == 0:
-                pieces.append((piece, position + 1, True))
-                piece = position + 1
-    if piece < end:
-        pieces.append((piece, end, _is_group(text[piece:end])))
-    return pieces
+            unclosed.append(place)
+    return closings, unclosed[0] if unclosed else end
 
 
 def _is_group(piece: str) -> bool:

@@ -13,7 +13,7 @@ Numbers scale vectors, vectors are added to vectors; everything else is refused 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..names import EmbeddingError
@@ -25,14 +25,17 @@ FUNCTIONS = {"mean": (1, None), "slerp": (3, 3)}
 QUOTED = r'"(?:[^"\\]|\\.)*"'
 SLICE = r"\[\s*(?:-?\d+|-?\d*\s*:\s*-?\d*)\s*\]"
 
-_NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_FACTOR = re.compile(
+    rf"\s*(?:((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|({QUOTED})|((?:embedding:\s*)+)"
+    r"|(\()|(-)|(mean|slerp)\s*\()"
+)
+_NUMBER, _WORDS, _EMBEDDING, _BRACKET, _MINUS, _CALL = range(1, 7)
 _QUOTED = re.compile(QUOTED)
 _SLICE = re.compile(SLICE)
-_PREFIX = re.compile(r"(?:embedding:\s*)+")
+_BOUNDS = re.compile(r"\s*(-?\d*)\s*(:?)\s*(-?\d*)\s*")
+_SPACE = re.compile(r"\s*")
 _NAME_RUN = re.compile(r"(?:\\[()]|[^\s()\[\]{}<>*,\"])+")
 _MISSING_NAME = re.compile(r"[\w\-./+]*")
-_CALL = re.compile(r"(mean|slerp)\s*\(")
-_STARTS_NUMBER = frozenset("0123456789.")
 DEEPEST = 40
 
 
@@ -81,16 +84,9 @@ def parse(text: str, lookup: Lookup) -> Expression:
     reader = _Reader(text, lookup)
     expression = reader.sum()
     reader.end()
-    if not makes_vectors(expression):
+    if not reader.makes_vectors:
         raise reader.error("it makes a number, not vectors")
     return expression
-
-
-def makes_vectors(expression: Expression) -> bool:
-    """False for numbers and for what is made of numbers alone."""
-    if isinstance(expression, Operation):
-        return any(makes_vectors(operand) for operand in expression.operands)
-    return not isinstance(expression, Number)
 
 
 def leaves(expression: Expression) -> Iterator[Number | Words | Named]:
@@ -104,8 +100,9 @@ def leaves(expression: Expression) -> Iterator[Number | Words | Named]:
 
 def slice_bounds(written: str) -> tuple[int | None, int | None]:
     """'[1:3]' gives (1, 3), '[2]' gives (2, 3), '[-1]' the last vector, '[:]' everything."""
-    inside = written.strip()[1:-1]
-    first, colon, last = (part.strip() for part in inside.partition(":"))
+    bounds = _BOUNDS.fullmatch(written, 1, len(written) - 1)
+    assert bounds is not None
+    first, colon, last = bounds.groups()
     if not colon:
         index = int(first)
         return index, (index + 1 if index != -1 else None)
@@ -114,30 +111,56 @@ def slice_bounds(written: str) -> tuple[int | None, int | None]:
 
 def unquoted(written: str) -> str:
     """The text between quotes, where a backslash protects a quote or a backslash."""
-    return re.sub(r'\\(["\\])', r"\1", written[1:-1])
+    inside = written[1:-1]
+    return re.sub(r'\\(["\\])', r"\1", inside) if "\\" in inside else inside
 
 
 class _Reader:
+    """Reads on from `position`; `makes_vectors` is about the part that was read last."""
+
     def __init__(self, text: str, lookup: Lookup) -> None:
         self.text = text
         self.lookup = lookup
         self.position = 0
         self.depth = 0
+        self.makes_vectors = False
 
     def sum(self) -> Expression:
-        return self._chain("+-", self.product)
-
-    def product(self) -> Expression:
-        return self._chain("*/", self.factor)
+        total: Expression | None = None
+        sign, kind = "", False
+        while True:
+            part = self.factor()
+            while (symbol := self._peek()) == "*" or symbol == "/":
+                part = self._scaled(symbol, part)
+            if total is None:
+                total, kind = part, self.makes_vectors
+            elif kind != self.makes_vectors:
+                raise self.error("it adds a number to vectors")
+            else:
+                total = Operation(sign, (total, part))
+            if symbol != "+" and symbol != "-":
+                return total
+            sign = symbol
+            self.position += 1
 
     def factor(self) -> Expression:
+        found = _FACTOR.match(self.text, self.position)
+        if found is None:
+            raise self._unknown_factor()
+        self.position = found.end()
+        self.makes_vectors = found.lastindex != _NUMBER
+        if not self.makes_vectors:
+            return Number(float(found.group(_NUMBER)))
+        if found.lastindex == _WORDS:
+            return self._words(found.group(_WORDS))
+        if found.lastindex == _EMBEDDING:
+            return self._reference()
         self.depth += 1
-        if self.depth > DEEPEST:
+        if self.depth >= DEEPEST:
             raise self.error(f"it is nested more than {DEEPEST} deep")
-        try:
-            return self._factor()
-        finally:
-            self.depth -= 1
+        inside = self._nested(found)
+        self.depth -= 1
+        return inside
 
     def end(self) -> None:
         if self._peek():
@@ -149,90 +172,76 @@ class _Reader:
             'written embedding:name, words in quotes, as in {0.6*embedding:cat + 0.4*"tiger"}.'
         )
 
-    def _chain(self, symbols: str, part: Callable[[], Expression]) -> Expression:
-        found: Expression = part()
-        while (symbol := self._peek()) and symbol in symbols:
-            self.position += 1
-            found = self._combined(symbol, found, part())
-        return found
-
-    def _combined(self, symbol: str, left: Expression, right: Expression) -> Expression:
-        kinds = makes_vectors(left), makes_vectors(right)
-        if symbol in "+-" and kinds[0] != kinds[1]:
-            raise self.error("it adds a number to vectors")
-        if symbol == "*" and all(kinds):
+    def _scaled(self, symbol: str, left: Expression) -> Operation:
+        first = self.makes_vectors
+        self.position += 1
+        right = self.factor()
+        if symbol == "*" and first and self.makes_vectors:
             raise self.error("it multiplies vectors with vectors")
-        if symbol == "/" and kinds[1]:
+        if symbol == "/" and self.makes_vectors:
             raise self.error("it divides by vectors")
+        self.makes_vectors |= first
         return Operation(symbol, (left, right))
 
-    def _factor(self) -> Expression:
-        symbol = self._peek()
-        if symbol == "-":
-            self.position += 1
+    def _nested(self, opened: re.Match[str]) -> Expression:
+        if opened.lastindex == _MINUS:
             return Operation("*", (Number(-1.0), self.factor()))
-        if symbol == "(":
-            self.position += 1
-            inside = self.sum()
-            self._expect(")")
-            return inside
-        if symbol in _STARTS_NUMBER and (number := self._take(_NUMBER)):
-            return Number(float(number))
-        if symbol == '"' and (words := self._take(_QUOTED)):
-            if not words[1:-1].strip():
-                raise self.error("it has empty quotes")
-            return Words(unquoted(words))
-        if symbol == "e" and self._take(_PREFIX):
-            return self._reference()
-        if called := _CALL.match(self.text, self.position):
-            self.position = called.end()
-            return self._call(called.group(1))
-        if not symbol:
-            raise self.error("it ends too early")
-        raise self.error(f"{self.text[self.position :].split()[0]!r} is not understood")
+        if opened.lastindex == _CALL:
+            return self._call(opened.group(_CALL))
+        inside = self.sum()
+        self._expect(")")
+        return inside
+
+    def _words(self, quoted: str) -> Words:
+        if not quoted[1:-1].strip():
+            raise self.error("it has empty quotes")
+        return Words(unquoted(quoted))
+
+    def _unknown_factor(self) -> FormulaError:
+        if not self._peek():
+            return self.error("it ends too early")
+        return self.error(f"{self.text[self.position :].split()[0]!r} is not understood")
 
     def _reference(self) -> Named:
-        quoted = self._take(_QUOTED)
-        if quoted:
+        text, target = self.text, None
+        if text.startswith('"', self.position) and (quoted := self._take(_QUOTED)):
             name = unquoted(quoted).strip()
             target = self.lookup(name)
         else:
-            run = _NAME_RUN.match(self.text, self.position)
+            run = _NAME_RUN.match(text, self.position)
             known = leading_name(run.group(), self.lookup) if run else None
             if known is not None:
                 name, length, target = known
                 self.position += length
             else:
-                name, target = self._take(_MISSING_NAME).rstrip("."), None
-        if not name.strip():
+                name = self._take(_MISSING_NAME).rstrip(".")
+        if not name:
             raise self.error("it has an 'embedding:' without a name behind it")
-        written = _SLICE.match(self.text, self.position)
-        if written is None:
+        if not text.startswith("[", self.position) or not (written := self._take(_SLICE)):
             return Named(name, target)
-        self.position = written.end()
-        return Named(name, target, *slice_bounds(written.group()))
+        return Named(name, target, *slice_bounds(written))
 
     def _call(self, function: str) -> Operation:
-        arguments = [self.sum()]
+        arguments, kinds = [self.sum()], [self.makes_vectors]
         while self._peek() == ",":
             self.position += 1
             arguments.append(self.sum())
+            kinds.append(self.makes_vectors)
         self._expect(")")
         least, most = FUNCTIONS[function]
         if len(arguments) < least or (most is not None and len(arguments) > most):
             raise self.error(f"{function} takes two embeddings and a share, as in slerp(a, b, 0.5)")
-        vectors = arguments[:2] if function == "slerp" else arguments
-        if not all(map(makes_vectors, vectors)) or makes_vectors(arguments[-1]) == (
-            function == "slerp"
-        ):
+        meant = [True, True, False] if function == "slerp" else [True] * len(kinds)
+        if kinds != meant:
             raise self.error(f"{function} has a number where vectors belong, or the reverse")
+        self.makes_vectors = True
         return Operation(function, tuple(arguments))
 
     def _peek(self) -> str:
+        """The next character behind any white space, '' at the end."""
         text, position = self.text, self.position
-        while text[position : position + 1].isspace():
-            position += 1
-        self.position = position
+        if text[position : position + 1].isspace():
+            position = self.position = _SPACE.match(text, position).end()  # type: ignore[union-attr]
         return text[position : position + 1]
 
     def _take(self, pattern: re.Pattern[str]) -> str:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from ..references import CONTINUES, Lookup, expand
+from ..references import CONTINUES, MARK, Lookup, expand
 from .formula import (
     QUOTED,
     SLICE,
@@ -25,13 +26,15 @@ from .formula import (
     unquoted,
 )
 
-_CANDIDATE = re.compile(r"\\?\{|<|(?<!\w)embedding:")
-_BRACKETED = re.compile(r"\\?\{|<")
+_CANDIDATE = re.compile(
+    r"\{|<|embedding:(?<!\wembedding:)"
+    r"(?=\s*(?:embedding:\s*)*(?:(\")|[^\s()\[\]{}<>,\":]+\[))"
+)
 _BRACE = re.compile(rf"{QUOTED}|[{{}}|]")
 _QUOTED_NAME = re.compile(rf"(?:embedding:\s*)+({QUOTED})({SLICE})?")
 _SLICED_NAME = re.compile(rf"(?:embedding:\s*)+([^\s()\[\]{{}}<>,\":]+)({SLICE})")
 _TAG = re.compile(
-    r"<(?:(embedding:)\s*)?(?!\s)([^<>:|\"\n]{1,255}?)(?<!\s)(?::\s*(\d+\.?\d*|\.\d+))?>"
+    r"<(?:(embedding:)\s*)?(?!\s)([^<>:|\"\n]{1,255})(?<!\s)(?::\s*(\d+\.?\d*|\.\d+))?>"
 )
 _MEANT = re.compile(
     r"[*/]\s*embedding:|[+\-]\s+[\d.*\s]*embedding:|\b(?:mean|slerp)\s*\("
@@ -40,8 +43,7 @@ _MEANT = re.compile(
 _STRAY = re.compile(r"\d\s*\*\s*embedding:|embedding:[^\s,|]+\s*\*\s*\d")
 
 
-@dataclass(frozen=True)
-class StandIn:
+class StandIn(NamedTuple):
     """What text[start:end] of the prompt means, and the `name` that stands for it now."""
 
     name: str
@@ -71,8 +73,7 @@ def desugar(text: str, lookup: Lookup) -> Plain:
     `lookup` is asked for names as they are meant, spaces included. Raises FormulaError for braces
     that hold an embedding beside an operator and still are no formula.
     """
-    candidates = _CANDIDATE if '"' in text or "[" in text else _BRACKETED
-    if candidates.search(text) is None:
+    if not ("{" in text or "<" in text or (MARK in text and ('"' in text or "[" in text))):
         return Plain(text)
     prefix = "this"
     while prefix in text:
@@ -80,8 +81,8 @@ def desugar(text: str, lookup: Lookup) -> Plain:
     found: dict[str, StandIn] = {}
     written: list[str] = []
     position = done = 0
-    while candidate := candidates.search(text, position):
-        meant = _meant_at(text, candidate, lookup)
+    while candidate := _CANDIDATE.search(text, position):
+        meant = _meant_at(text, candidate, position, lookup)
         if meant is None:
             position = candidate.end()
             continue
@@ -106,20 +107,22 @@ def stray_formula(text: str) -> str:
 
 
 def _meant_at(
-    text: str, candidate: re.Match[str], lookup: Lookup
+    text: str, candidate: re.Match[str], done: int, lookup: Lookup
 ) -> tuple[int, int, Expression, str] | None:
-    if candidate.group().endswith("{"):
-        return _formula(text, candidate.start(), candidate.end(), lookup)
-    if candidate.group() == "<":
-        return _tag(text, candidate.start(), lookup)
-    for pattern, mark in ((_QUOTED_NAME, '"'), (_SLICED_NAME, "[")):
-        if mark in text and (reference := pattern.match(text, candidate.start())):
-            written, part = reference.groups()
-            name = unquoted(written) if written.startswith('"') else written
-            bounds = slice_bounds(part) if part else (None, None)
-            named = Named(name.strip(), lookup(name.strip()), *bounds)
-            return reference.start(), reference.end(), named, ""
-    return None
+    start = candidate.start()
+    if text[start] == "{":
+        is_escaped = start > done and text[start - 1] == "\\"
+        return _formula(text, start - is_escaped, start + 1, lookup)
+    if text[start] == "<":
+        return _tag(text, start, lookup)
+    pattern = _QUOTED_NAME if candidate.group(1) else _SLICED_NAME
+    reference = pattern.match(text, start)
+    if reference is None:
+        return None
+    written, part = reference.groups()
+    name = (unquoted(written) if candidate.group(1) else written).strip()
+    bounds = slice_bounds(part) if part else (None, None)
+    return start, reference.end(), Named(name, lookup(name), *bounds), ""
 
 
 def _formula(
