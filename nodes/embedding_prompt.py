@@ -2,15 +2,10 @@
 
 from comfy_api.latest import io, ui
 
-from ..embeddings_io.prompt import (
-    ON_MISSING,
-    expand_prompt,
-    fingerprint,
-    keyword_list,
-    referenced_names,
-)
+from ..embeddings_io.prompt import expand_prompt, fingerprint, keyword_list, referenced_names
 from ..host.folders import library
 from ..host.running_prompt import writers_signature
+from .missing_choice import missing_input
 from .schema_fields import aliases
 from .waiting import wait_first, wait_for_input
 from .wires import CATEGORY
@@ -38,13 +33,7 @@ class EmbeddingPrompt(io.ComfyNode):
                     tooltip="The prompt. embedding:name may touch commas, quotes and brackets; "
                     "embedding:name:1.2 is read as (embedding:name:1.2).",
                 ),
-                io.Combo.Input(
-                    "missing",
-                    options=list(ON_MISSING),
-                    default="error",
-                    tooltip="What becomes of a name that is not there: an error that suggests "
-                    "near names, a warning in the report, or it is dropped from the text.",
-                ),
+                missing_input(),
                 io.String.Input(
                     "keywords",
                     default="",

@@ -2,13 +2,13 @@
 
 from comfy_api.latest import io, ui
 
-from ..embeddings_io.composition import ON_MISSING
 from ..embeddings_io.prompt import fingerprint, keyword_list, referenced_names
 from ..embeddings_io.vocabulary import BARE_NAMES
 from ..host.folders import library
 from ..host.loaded_loras import loaded_lora_words
 from ..host.prompt_encoding import encode_prompt, memory_of
 from ..host.running_prompt import writers_signature
+from .missing_choice import missing_input
 from .schema_fields import aliases
 from .waiting import wait_first, wait_for_input
 from .wires import CATEGORY, EmbeddingWire
@@ -39,13 +39,7 @@ class EncodeEmbeddingPrompt(io.ComfyNode):
                     tooltip='The prompt. embedding:name, embedding:"my cat", embedding:name[0:2], '
                     '<name> and \\{0.6*embedding:cat + 0.4*"tiger"\\}.',
                 ),
-                io.Combo.Input(
-                    "missing",
-                    options=list(ON_MISSING),
-                    default="error",
-                    tooltip="What becomes of a name that is not there: an error that suggests "
-                    "near names, a warning in the report, or it is dropped from the text.",
-                ),
+                missing_input(),
                 *(
                     EmbeddingWire.Input(
                         socket,
