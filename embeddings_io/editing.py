@@ -7,11 +7,12 @@ from pathlib import Path
 
 from .atomic import replace_file, unwritable
 from .embedding import EmbeddingError
+from .metadata import hashed
 from .safetensors_bytes import (
     MAX_FILE,
     METADATA,
     data_start,
-    header_bytes,
+    described,
     metadata_of,
     read_header,
 )
@@ -38,10 +39,9 @@ def edit_metadata(
             raise EmbeddingError(f"{path.name} is far larger than any embedding; left as it is.")
         header = read_header(path)
         data = path.read_bytes()[data_start(path) :]
-        metadata = dict(sorted(change(metadata_of(header)).items()))
+        metadata = hashed(change(metadata_of(header)), data)
         tensors = {key: entry for key, entry in header.items() if key != METADATA}
-        described = {METADATA: metadata, **tensors} if metadata else tensors
-        replace_file(path, header_bytes(described) + data)
+        replace_file(path, described(tensors, metadata, data) + data)
     except OSError as error:
         raise unwritable(path.parent, error) from error
     return metadata

@@ -26,8 +26,8 @@ class Embedding:
 
     Encoders come in the order of their width. Tensors are copied on the way in, so an embedding
     never changes under its owner, and are ordinary tensors even where they were made in inference
-    mode. A 1-D tensor is one vector. Raises EmbeddingError for a bad name, no vectors, wrong
-    shapes and values that are not finite.
+    mode. A 1-D tensor is one vector. A hash that a file gave of itself is left out of the metadata.
+    Raises EmbeddingError for a bad name, no vectors, wrong shapes and values that are not finite.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Embedding:
         by_width = sorted(checked.items(), key=lambda item: (item[1].shape[1], item[0]))
         object.__setattr__(self, "vectors", MappingProxyType(dict(by_width)))
         texts = {str(key): str(value) for key, value in self.metadata.items()}
+        texts.pop(metadata_keys.HASH, None)
         object.__setattr__(self, "metadata", MappingProxyType(texts))
 
     def _checked(self, key: str, tensor: torch.Tensor) -> torch.Tensor:

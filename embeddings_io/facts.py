@@ -94,7 +94,7 @@ def facts(path: Path) -> Facts:
         title=said.get(metadata.TITLE, ""),
         trigger=said.get(metadata.TRIGGER_PHRASE, ""),
         base_model=said.get(metadata.BASE_MODEL, ""),
-        has_picture=metadata.COVERS in said,
+        has_picture=metadata.COVERS in said or metadata.THUMBNAIL in said,
     )
 
 

@@ -20,6 +20,7 @@ passed, so that the same training gives the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 
@@ -41,6 +42,11 @@ TITLE = "modelspec.title"
 TRIGGER_PHRASE = "modelspec.trigger_phrase"
 COVERS = "ssmd_cover_images"
 """A JSON list of pictures in base64, which ComfyUI's model library shows."""
+THUMBNAIL = "modelspec.thumbnail"
+"""One small picture as a data URL, which is ModelSpec's own place for it."""
+HASH = "modelspec.hash_sha256"
+"""Of a file's tensors, '0x' and hexadecimal; it belongs to a file, never to an embedding."""
+VERSION = "modelspec.sai_model_spec"
 
 EDITABLE: Mapping[str, str] = {
     "title": TITLE,
@@ -77,7 +83,7 @@ def describe(
 ) -> dict[str, str]:
     """The metadata of a trained embedding, every value a string, in a fixed order."""
     entries: dict[str, object] = {
-        "modelspec.sai_model_spec": "1.0.1",
+        VERSION: "1.0.1",
         "modelspec.architecture": f"{architecture}/textual-inversion",
         "modelspec.implementation": IMPLEMENTATION,
         TITLE: name,
@@ -104,13 +110,27 @@ def describe(
 def identified(metadata: Mapping[str, str], name: str, encoders: Collection[str]) -> dict[str, str]:
     """The metadata with what ModelSpec demands of every file, where it is missing."""
     demanded = {
-        "modelspec.sai_model_spec": "1.0.1",
+        VERSION: "1.0.1",
         "modelspec.architecture": f"{architecture(encoders)}/textual-inversion",
         "modelspec.implementation": IMPLEMENTATION,
         TITLE: name,
         TRIGGER_PHRASE: f"embedding:{name}",
     }
     return {**demanded, **metadata}
+
+
+def hashed(metadata: Mapping[str, str], data: bytes) -> dict[str, str]:
+    """The metadata of a file with this data behind its header: with ModelSpec's hash of the data.
+
+    Metadata that does not follow ModelSpec gets none.
+    """
+    said = {key: value for key, value in metadata.items() if key != HASH}
+    return said | {HASH: hash_text(hashlib.sha256(data))} if VERSION in said else said
+
+
+def hash_text(digest: hashlib._Hash) -> str:
+    """A SHA-256 as ModelSpec writes it."""
+    return f"0x{digest.hexdigest()}"
 
 
 def retitled(metadata: Mapping[str, str], name: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from .metadata import hashed
 from .names import EmbeddingError
 
 MAX_HEADER = 16 * 1024 * 1024
@@ -54,15 +55,22 @@ class Entry:
 
 def to_bytes(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> bytes:
     """A safetensors file of float32 tensors, byte for byte decided by its content."""
-    header: dict[str, Any] = {METADATA: dict(sorted(metadata.items()))} if metadata else {}
+    entries: dict[str, Any] = {}
     blocks: list[bytes] = []
     offset = 0
     for key in sorted(tensors):
         block = block_of(tensors[key])
-        header[key] = header_entry(tensors[key], offset)
+        entries[key] = header_entry(tensors[key], offset)
         blocks.append(block)
         offset += len(block)
-    return header_bytes(header) + b"".join(blocks)
+    data = b"".join(blocks)
+    return described(entries, metadata, data) + data
+
+
+def described(entries: Mapping[str, Any], metadata: Mapping[str, str], data: bytes) -> bytes:
+    """Length and header of a file with these entries and data, ModelSpec's hash among its texts."""
+    said = hashed(metadata, data)
+    return header_bytes({METADATA: dict(sorted(said.items())), **entries} if said else entries)
 
 
 def block_of(rows: torch.Tensor) -> bytes:

@@ -11,15 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .embedding import Embedding
-from .metadata import COVERS
+from .metadata import COVERS, THUMBNAIL
 
 SIZE = 512
 COVER_SIZE = 384
 """Within a file pictures are smaller: ComfyUI shows no metadata above 1 MiB."""
+ICON_SIZE = 256
+"""What ModelSpec recommends for its own thumbnail."""
 SUFFIX = ".preview.png"
+_DATA_URL = "data:image/jpeg;base64,"
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -47,13 +50,17 @@ def png_bytes(picture: Image.Image) -> bytes:
 
 
 def covered(metadata: Mapping[str, str], picture: Image.Image | None) -> dict[str, str]:
-    """The metadata with this picture as a file's own thumbnail; unchanged for None."""
+    """The metadata with this picture as a file's own thumbnail; unchanged for None.
+
+    It is written where ComfyUI looks for it, and smaller and square where ModelSpec wants it.
+    """
     if picture is None:
         return dict(metadata)
-    buffer = io.BytesIO()
-    fitted(picture, COVER_SIZE).save(buffer, format="JPEG", quality=88)
-    text = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return {**metadata, COVERS: json.dumps([text])}
+    shown = fitted(picture, COVER_SIZE)
+    side = min(ICON_SIZE, *shown.size)
+    icon = ImageOps.fit(shown, (side, side), Image.Resampling.LANCZOS)
+    covers = json.dumps([_jpeg(shown, 65)])
+    return {**metadata, COVERS: covers, THUMBNAIL: f"{_DATA_URL}{_jpeg(icon, 50)}"}
 
 
 def with_cover(embedding: Embedding, picture: Image.Image) -> Embedding:
@@ -64,9 +71,10 @@ def with_cover(embedding: Embedding, picture: Image.Image) -> Embedding:
 def cover_of(metadata: Mapping[str, str]) -> Image.Image | None:
     """The thumbnail within a file, or None where there is none that can be shown."""
     try:
-        first = json.loads(metadata.get(COVERS, "[]"))[0]
-        return opened(io.BytesIO(base64.b64decode(first)))
-    except (ValueError, LookupError, TypeError, binascii.Error):
+        covers = json.loads(metadata.get(COVERS) or "[]")
+        text = covers[0] if covers else metadata.get(THUMBNAIL, "").partition("base64,")[2]
+        return opened(io.BytesIO(base64.b64decode(text)))
+    except (ValueError, LookupError, TypeError, binascii.Error, RecursionError):
         return None
 
 
@@ -83,6 +91,12 @@ def thumbnail_of(path: Path, metadata: Mapping[str, str]) -> Image.Image | None:
     beside = sidecar_of(path)
     shown = opened(beside) if beside is not None else None
     return shown or cover_of(metadata)
+
+
+def _jpeg(picture: Image.Image, quality: int) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="JPEG", quality=quality, optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def opened(source: Path | io.BytesIO) -> Image.Image | None:

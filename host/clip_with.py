@@ -11,6 +11,7 @@ import torch
 
 from ..embeddings_io.embedding import Embedding, EmbeddingError
 from ..embeddings_io.vocabulary import Known
+from .clip_encoders import fit_in
 from .knowing_tokenizer import is_part, taught
 
 logger = logging.getLogger(__name__)
@@ -26,11 +27,12 @@ def clip_with(
 
     The given CLIP and its tokenizer stay as they are, and results can be given further embeddings;
     the last one of a name counts. Encoders that an embedding has no vectors for see nothing in its
-    place. Raises EmbeddingError if an embedding has none for any of the encoders.
+    place; one sentence in the log says so. Raises EmbeddingError with that sentence if an embedding
+    has none for any of the encoders.
     """
-    parts = tokenizer_parts(clip)
+    tokenizer_parts(clip)
     for embedding in embeddings:
-        _check_fit(embedding, parts)
+        _check_fit(embedding, clip)
     known = {embedding.name: Known(embedding, origin) for embedding in embeddings}
     return _with_words(clip, {one.name: one.vectors for one in embeddings}, known)
 
@@ -95,22 +97,10 @@ def _rows_or_none(part: Any, vectors: Mapping[str, torch.Tensor]) -> torch.Tenso
     return rows if rows is not None else torch.empty(0, part.embedding_size)
 
 
-def _check_fit(embedding: Embedding, parts: Mapping[str, Any]) -> None:
-    wanted = {part.embedding_key: part.embedding_size for part in parts.values()}
-    labels = {key: f"{key} [{size}]" for key, size in wanted.items()}
-    missing = [
-        labels[part.embedding_key]
-        for part in parts.values()
-        if vectors_for(part, embedding.vectors) is None
-    ]
-    if len(missing) == len(parts):
-        raise EmbeddingError(
-            f"Embedding '{embedding.name}' has {embedding.describe()}, but this CLIP's text "
-            f"encoders are {', '.join(labels.values())}; it was made for another model family."
-        )
-    if missing:
-        logger.warning(
-            "Embedding '%s' has no vectors for %s, which will not see it.",
-            embedding.name,
-            ", ".join(missing),
-        )
+def _check_fit(embedding: Embedding, clip: Any) -> None:
+    """One sentence, in the log or raised, where ComfyUI would have a line for every vector."""
+    found = fit_in(embedding, clip)
+    if not found.used:
+        raise EmbeddingError(found.warning)
+    if found.warning:
+        logger.warning("%s", found.warning)

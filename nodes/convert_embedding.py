@@ -3,9 +3,8 @@
 from comfy_api.latest import io, ui
 
 from ..embeddings_io.conversion import convert
-from ..embeddings_io.formats import WRITERS
-from ..host.folders import SAVE_PLACES, library, listed_files, place_folder
-from .format_choice import FORMAT_TOOLTIP
+from ..host.folders import SAVE_PLACES, library, place_folder
+from .file_inputs import file_input, format_input, place_input
 from .schema_fields import aliases
 from .wires import CATEGORY, EmbeddingWire
 
@@ -26,31 +25,15 @@ class ConvertEmbedding(io.ComfyNode):
             **aliases("textual inversion", "pt to safetensors"),
             is_output_node=True,
             inputs=[
-                io.Combo.Input(
-                    "embedding_name",
-                    options=listed_files(),
-                    tooltip="A file in models/embeddings or its sub-folders, A1111's picture cards "
-                    "included. Press R to refresh.",
-                ),
-                io.Combo.Input(
-                    "format",
-                    options=list(WRITERS),
-                    default="comfyui",
-                    tooltip=FORMAT_TOOLTIP,
-                ),
+                file_input(),
+                format_input(),
                 io.String.Input(
                     "name",
                     default="",
                     tooltip="Name of the new file, with '/' for sub-folders. Empty keeps the name "
                     "that the file or the bundle gives; a bundle of several must keep them.",
                 ),
-                io.Combo.Input(
-                    "place",
-                    options=list(SAVE_PLACES),
-                    default=SAVE_PLACES[0],
-                    tooltip="The folder: where ComfyUI's prompts find it, or ComfyUI's output "
-                    "folder, for files that are meant for other programs.",
-                ),
+                place_input(),
                 io.Boolean.Input(
                     "overwrite",
                     default=False,

@@ -7,6 +7,7 @@ from ..embeddings_io.metadata import edited, told
 from ..embeddings_io.saving import save_sidecar
 from ..embeddings_io.thumbnails import covered, thumbnail
 from ..host.folders import library, listed_files
+from .file_inputs import picture_in_file_input
 from .schema_fields import aliases
 from .wires import CATEGORY
 
@@ -58,13 +59,7 @@ class DescribeEmbedding(io.ComfyNode):
                     optional=True,
                     tooltip="A new picture for ComfyUI's model library; the first of a batch.",
                 ),
-                io.Boolean.Input(
-                    "picture_in_file",
-                    default=False,
-                    optional=True,
-                    tooltip="Also keep the preview within the file (at most 384 px, some 20 KB), "
-                    "so that it goes wherever the file goes.",
-                ),
+                picture_in_file_input(),
             ],
             outputs=[
                 io.String.Output(display_name="text", tooltip="What the file says now."),

@@ -2,11 +2,11 @@
 
 from comfy_api.latest import io, ui
 
-from ..embeddings_io.embedding import EmbeddingError
 from ..embeddings_io.summary import summary
 from ..host.clip_encoders import fit_in
 from ..host.clip_with import clip_with
-from ..host.folders import library, listed_files
+from ..host.folders import library
+from .file_inputs import file_input
 from .schema_fields import aliases
 from .wires import CATEGORY, EmbeddingWire
 
@@ -26,12 +26,7 @@ class LoadEmbedding(io.ComfyNode):
             ),
             **aliases("textual inversion", "embedding picker"),
             inputs=[
-                io.Combo.Input(
-                    "embedding_name",
-                    options=listed_files(),
-                    tooltip="A file in models/embeddings or its sub-folders, A1111's picture cards "
-                    "included. Press R to refresh.",
-                ),
+                file_input(),
                 io.Clip.Input(
                     "clip",
                     optional=True,
@@ -63,10 +58,8 @@ class LoadEmbedding(io.ComfyNode):
         embedding = files.read(embedding_name)
         lines = summary(embedding, files.facts(embedding_name).label)
         lines += [f"also there: {path}" for path in files.duplicates(embedding_name)]
-        found = fit_in(embedding, clip) if clip is not None else None
-        if found is not None and not found.used:
-            raise EmbeddingError(found.warning)
-        lines += [f"Warning: {found.warning}"] if found is not None and found.warning else []
         knowing = clip_with(clip, [embedding]) if clip is not None else None
+        warning = fit_in(embedding, clip).warning if clip is not None else ""
+        lines += [f"Warning: {warning}"] if warning else []
         shown = ui.PreviewText("\n".join(lines))
         return io.NodeOutput(knowing, embedding, embedding.prompt_text, ui=shown)

@@ -2,12 +2,12 @@
 
 from comfy_api.latest import io, ui
 
-from ..embeddings_io.formats import WRITERS
+from ..embeddings_io.formats import DEFAULT
 from ..embeddings_io.saving import save
 from ..embeddings_io.summary import summary
 from ..embeddings_io.thumbnails import thumbnail, with_cover
 from ..host.folders import SAVE_PLACES, place_folder
-from .format_choice import FORMAT_TOOLTIP
+from .file_inputs import format_input, picture_in_file_input, place_input
 from .wires import CATEGORY, EmbeddingWire
 
 
@@ -45,28 +45,9 @@ class SaveEmbedding(io.ComfyNode):
                     tooltip="The picture that ComfyUI's model library shows for it; the first of "
                     "a batch, at most 512 px.",
                 ),
-                io.Combo.Input(
-                    "format",
-                    options=list(WRITERS),
-                    default="comfyui",
-                    optional=True,
-                    tooltip=FORMAT_TOOLTIP,
-                ),
-                io.Boolean.Input(
-                    "picture_in_file",
-                    default=False,
-                    optional=True,
-                    tooltip="Also keep the preview within the file (at most 384 px, some 20 KB), "
-                    "so that it goes wherever the file goes.",
-                ),
-                io.Combo.Input(
-                    "place",
-                    options=list(SAVE_PLACES),
-                    default=SAVE_PLACES[0],
-                    optional=True,
-                    tooltip="The folder: where ComfyUI's prompts find it, or ComfyUI's output "
-                    "folder, for files that are meant for other programs.",
-                ),
+                format_input(optional=True),
+                picture_in_file_input(),
+                place_input(optional=True),
             ],
             outputs=[
                 io.String.Output(
@@ -83,7 +64,7 @@ class SaveEmbedding(io.ComfyNode):
         name="",
         overwrite=False,
         preview=None,
-        format="comfyui",
+        format=DEFAULT,
         picture_in_file=False,
         place=SAVE_PLACES[0],
     ):

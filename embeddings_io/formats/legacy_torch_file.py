@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from types import TracebackType
 
 import torch
 
@@ -32,15 +31,8 @@ class LegacyParts:
         self.content = path.read_bytes()
         self.storages: dict[str, tuple[int, int]] = {}
 
-    def __enter__(self) -> LegacyParts:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let go of the bytes."""
         self.content = b""
 
     def program(self) -> object:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import itertools
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..atomic import temporary_beside, unwritable
 from ..embedding import Embedding, EmbeddingError
+from ..metadata import HASH, hash_text
 from ..names import safe_name
 from ..safetensors_bytes import (
     METADATA,
@@ -28,6 +31,8 @@ from .onetrainer import ALIASES
 from .opening import check_file
 
 _BLOCK = 1 << 20
+_HASH_BEGINS = f'"{HASH}":"'.encode("ascii")
+"""What stands first in a header before the hash; quotes within texts are escaped."""
 
 
 def names(path: Path) -> list[str]:
@@ -66,8 +71,9 @@ def write(
     """A copy of a LoRA at `new_path` with the embeddings under bundle_emb.NAME.ENCODER.
 
     All other tensors and the metadata are kept bit for bit; bundled embeddings of the same names
-    are replaced. T5's vectors go under both names of T5. Raises EmbeddingError if `new_path` is
-    taken (unless `overwrite`) or is the LoRA itself, and for names that A1111 could not read.
+    are replaced, and so is ModelSpec's hash of the tensors if the LoRA has one. T5's vectors go
+    under both names of T5. Raises EmbeddingError if `new_path` is taken (unless `overwrite`) or is
+    the LoRA itself, and for names that A1111 could not read.
     """
     _check(path, embeddings, new_path, overwrite)
     header = _header(path)
@@ -135,6 +141,9 @@ def _write(
     placed = spans(path, kept, path.stat().st_size - start)
     order = sorted(placed, key=lambda key: placed[key])
     header: dict[str, Any] = {METADATA: kept[METADATA]} if METADATA in kept else {}
+    digest = hashlib.sha256()
+    if HASH in metadata_of(header):
+        header[METADATA] = {HASH: "", **header[METADATA]} | {HASH: hash_text(digest)}
     blocks: list[bytes] = []
     offset = 0
     for embedding in embeddings:
@@ -146,23 +155,28 @@ def _write(
         length = placed[key][1] - placed[key][0]
         header[key] = {**kept[key], "data_offsets": [offset, offset + length]}
         offset += length
-    file.write(header_bytes(header))
-    for block in blocks:
-        file.write(block)
+    head = header_bytes(header)
+    file.write(head)
     with path.open("rb") as old:
-        for key in order:
-            first, end = placed[key]
-            old.seek(start + first)
-            _copy(old, file, end - first)
+        for block in itertools.chain(blocks, _blocks(old, start, (placed[key] for key in order))):
+            file.write(block)
+            digest.update(block)
+    if HASH in metadata_of(header):
+        file.seek(head.index(_HASH_BEGINS) + len(_HASH_BEGINS))
+        file.write(hash_text(digest).encode("ascii"))
 
 
-def _copy(old: BinaryIO, new: BinaryIO, length: int) -> None:
-    while length:
-        block = old.read(min(length, _BLOCK))
-        if not block:
-            raise OSError("the LoRA became shorter while it was read")
-        new.write(block)
-        length -= len(block)
+def _blocks(old: BinaryIO, start: int, placed: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    """The data of the old file's tensors, piece by piece."""
+    for first, end in placed:
+        old.seek(start + first)
+        length = end - first
+        while length:
+            block = old.read(min(length, _BLOCK))
+            if not block:
+                raise OSError("the LoRA became shorter while it was read")
+            yield block
+            length -= len(block)
 
 
 def _tensors(embedding: Embedding) -> dict[str, Any]:

@@ -31,6 +31,8 @@ TENSOR = "TORCHTENSOR"
 PNG = b"\x89PNG\r\n\x1a\n"
 
 MAX_PIXELS = 32 * 1024 * 1024
+PIXELS_A_BYTE = 64
+"""How many pixels the file may claim for each of its bytes, beside 1 million; noise has a third."""
 MAX_TEXT = 16 * 1024 * 1024
 MAX_GROWTH = 32
 """How many times the file's size (and a MiB) its unpacked text may have."""
@@ -143,7 +145,8 @@ def _decoded(path: Path, text: bytes) -> bytes:
 def _pixels(path: Path) -> Pixels:
     try:
         with Image.open(path, formats=("PNG", "WEBP")) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
+            claimed = picture.width * picture.height
+            if claimed > min(MAX_PIXELS, 2**20 + PIXELS_A_BYTE * path.stat().st_size):
                 raise EmbeddingError(
                     f"{path.name} has {picture.width} x {picture.height} pixels, too many for an "
                     "embedding."

@@ -8,6 +8,7 @@ nothing that a file asks for may have more than 16 times its own size, and some.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import struct
 import zipfile
@@ -76,7 +77,7 @@ def read_torch_file(
         )
     try:
         layout: type[ZipParts | LegacyParts] = ZipParts if head[:4] == ZIP_MAGIC else LegacyParts
-        with layout(path) as parts:
+        with contextlib.closing(layout(path)) as parts:
             data = parts.program()
             if isinstance(data, Mapping):
                 look_at_keys([str(key) for key in data])

@@ -6,7 +6,6 @@ import io
 import struct
 import zipfile
 from pathlib import Path
-from types import TracebackType
 
 import torch
 
@@ -48,15 +47,8 @@ class ZipParts:
         self.archive = zipfile.ZipFile(path)
         self.root = ""
 
-    def __enter__(self) -> ZipParts:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let go of the file."""
         self.archive.close()
 
     def program(self) -> object:

@@ -123,6 +123,7 @@ class Fuzzer:
         self.executed = 0
         self.slowest = 0.0
         self.runs = 0
+        self.memory = 0
 
     def load(self) -> None:
         """Every seed is tried and kept, after late imports are done with."""
@@ -134,6 +135,7 @@ class Fuzzer:
             with contextlib.suppress(EmbeddingError):
                 formats.describe(path)
                 formats.read(path)
+        self.memory = peak_memory()
         for ending, content in self.corpus:
             self.try_one(ending, content)
 
@@ -191,7 +193,6 @@ class Fuzzer:
 
     def figures(self, minutes: float) -> dict[str, object]:
         """What is written into tests/README.md."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         return {
             "minutes": round(minutes, 1),
             "files tried": self.runs,
@@ -205,8 +206,14 @@ class Fuzzer:
             "slowest read, seconds": round(self.slowest, 2),
             "line transitions reached": len(self.trace.seen),
             "corpus": len(self.corpus),
-            "largest memory, MiB": round(peak),
+            "memory before, MiB": self.memory,
+            "largest memory, MiB": peak_memory(),
         }
+
+
+def peak_memory() -> int:
+    """The most that the process had, in MiB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -278,7 +279,9 @@ def test_the_model_library_shows_picture_and_metadata(client, folder: Path, insi
     metadata = said(client, name)
     assert metadata["modelspec.sai_model_spec"] == "1.0.1"
     assert metadata["modelspec.title"] == name and metadata["modelspec.author"] == "Ada"
-    assert ("ssmd_cover_images" in metadata) == inside
+    assert ("ssmd_cover_images" in metadata) == ("modelspec.thumbnail" in metadata) == inside
+    data = data_of((folder / f"{name}.safetensors").read_bytes())[1]
+    assert metadata["modelspec.hash_sha256"] == "0x" + hashlib.sha256(data).hexdigest()
 
 
 def test_describing_changes_what_is_shown_and_no_tensor(client, folder: Path) -> None:

@@ -198,7 +198,8 @@ def test_names_resolve_from_memory_before_the_disk(sd1, library) -> None:
     assert flat(before) == flat(after), "the shared tokenizer was changed"
 
 
-def test_an_sd15_embedding_is_silent_in_the_other_encoder(sdxl, library) -> None:
+def test_an_sd15_embedding_is_silent_in_the_other_encoder(sdxl, library, caplog) -> None:
+    """One sentence of ours, and none of ComfyUI's for each vector."""
     from textual_inversion.host.clip_with import clip_with
 
     half = Embedding("half", {"clip_l": torch.full((2, 768), 0.5)})
@@ -207,13 +208,28 @@ def test_an_sd15_embedding_is_silent_in_the_other_encoder(sdxl, library) -> None
     known = {"half": half}
     assert_means(sdxl.clip_l, rows["l"], [("cat", 1.0), ("@half", 1.0), ("dog", 1.0)], known)
     assert_means(sdxl.clip_g, rows["g"], [("cat", 1.0), ("dog", 1.0)], known)
+    assert caplog.messages == [
+        "'half' is made for Stable Diffusion 1.x (clip_l 768); this CLIP has clip_l 768 and clip_g "
+        "1280: only clip_l will be used."
+    ]
+
+
+def test_an_sdxl_embedding_is_used_in_part(sd1, caplog) -> None:
+    from textual_inversion.host.clip_with import clip_with
+
+    both = Embedding("xl", {"clip_l": torch.ones(3, 768), "clip_g": torch.ones(3, 1280)})
+    clip = clip_with(Clip(sd1), [both])
+    rows = clip.tokenizer.tokenize_with_weights("cat embedding:xl")
+    assert_means(sd1.clip_l, rows["l"], [("cat", 1.0), ("@xl", 1.0)], {"xl": both})
+    assert len(caplog.messages) == 1 and caplog.messages[0].endswith("only clip_l will be used.")
 
 
 def test_an_embedding_of_another_family_is_refused(sd1) -> None:
     from textual_inversion.host.clip_with import clip_with
 
     other = Embedding("g", {"clip_g": torch.ones(1, 1280)})
-    with pytest.raises(ValueError, match=r"clip_g .* clip_l \[768\]"):
+    said = r"clip_g 1280\); this CLIP has clip_l 768: it cannot be used here\."
+    with pytest.raises(ValueError, match=said):
         clip_with(Clip(sd1), [other])
 
 

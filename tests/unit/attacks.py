@@ -5,9 +5,19 @@ Each program makes the folder named by CANARY where it is executed.
 
 from __future__ import annotations
 
+import copyreg
+import gzip
+import io
+import marshal
+import os
 import struct
+import tarfile
 import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+EXTENSION = 0xF0
+copyreg.add_extension("os", "mkdir", EXTENSION)
 
 
 def text(value: str) -> bytes:
@@ -106,7 +116,64 @@ def programs(canary: Path) -> dict[str, bytes]:
         "NEWOBJ_EX": begin + b"cfunctools\npartial\n(cos\nmkdir\n" + folder + b"t}\x92)R" + end,
         "protocol 2 long": b"\x80\x02" + made + end,
         "FRAME": begin + b"\x95" + struct.pack("<Q", len(made) + 1) + made + end,
+        "broken behind the call": begin + made + b"\xff",
+        "EXT1": begin + b"\x82" + bytes([EXTENSION]) + folder + b"\x85R" + end,
+        "EXT4": begin + b"\x84" + struct.pack("<i", EXTENSION) + folder + b"\x85R" + end,
+        "__setstate__ by BUILD": begin
+        + called("code", "InteractiveInterpreter")
+        + b"}"
+        + text("__setstate__")
+        + b"cos\nmkdir\nsb"
+        + folder
+        + b"b"
+        + end,
+        "a dotted name": begin + text("os") + text("path.os.mkdir") + b"\x93" + folder + b"\x85R.",
+        "a method's name": begin
+        + called("pathlib", "Path.mkdir", called("pathlib", "Path", folder))
+        + end,
+        "a pickle in the pickle": begin + called("pickle", "loads", blob(begin + made + end)) + end,
+        "a name to resolve": begin
+        + called("pkgutil", "resolve_name", text("os:mkdir"))
+        + folder
+        + b"\x85R"
+        + end,
+        "code by marshal": begin
+        + called("types", "FunctionType", called("marshal", "loads", compiled(canary)), b"}")
+        + b")R"
+        + end,
+    } | {
+        f"{module}.{name}": begin + called(module, name, *arguments) + end
+        for module, name, arguments in gadgets(canary)
     }
+
+
+def gadgets(canary: Path) -> list[tuple[str, str, tuple[bytes, ...]]]:
+    """Functions of Python, numpy and torch that run what they are given, with arguments."""
+    folder = text(str(canary))
+    code = text(f"import os; os.mkdir({str(canary)!r})")
+    expression = text(f"__import__('os').mkdir({str(canary)!r})")
+    return [
+        (os.mkdir.__module__, "mkdir", (folder,)),
+        ("os", "makedirs", (folder,)),
+        ("os", "system", (text(f'mkdir "{canary}"'),)),
+        ("subprocess", "getoutput", (text(f'mkdir "{canary}"'),)),
+        ("runpy", "_run_code", (code, b"}")),
+        ("cProfile", "run", (code,)),
+        ("profile", "run", (code,)),
+        ("numpy.f2py.crackfortran", "myeval", (expression, b"}")),
+        ("torch.jit.unsupported_tensor_ops", "execWrapper", (code, b"}", b"}")),
+    ]
+
+
+def blob(content: bytes) -> bytes:
+    """An instruction that puts bytes on the stack."""
+    return b"B" + struct.pack("<I", len(content)) + content
+
+
+def compiled(canary: Path) -> bytes:
+    """Code that makes the canary's folder, as marshal writes it."""
+    code = compile(f"import os; os.mkdir({str(canary)!r})", "x", "exec")
+    return blob(marshal.dumps(code))
 
 
 def in_zip(program: bytes, path: Path, **more: bytes) -> Path:
@@ -128,3 +195,48 @@ def in_legacy(program: bytes, path: Path, at: int = 3) -> Path:
     parts[at] = program
     path.write_bytes(b"".join(parts))
     return path
+
+
+def plain(program: bytes, path: Path) -> Path:
+    """Nothing but a pickle."""
+    path.write_bytes(program)
+    return path
+
+
+def zipped(program: bytes, path: Path) -> Path:
+    """A pickle that a careless reader unpacks on the way."""
+    path.write_bytes(gzip.compress(program))
+    return path
+
+
+def in_tar(program: bytes, path: Path) -> Path:
+    """The layout of torch's first releases."""
+    with tarfile.open(path, "w") as archive:
+        for name in ("sys_info", "pickle", "storages", "tensors"):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(program)
+            archive.addfile(entry, io.BytesIO(program))
+    return path
+
+
+def in_script(program: bytes, path: Path) -> Path:
+    """A script module: its constants are a pickle too, and it brings code along."""
+    in_zip(b"\x80\x02}.", path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("archive/constants.pkl", program)
+        archive.writestr("archive/code/__torch__.py", "import os\n")
+    return path
+
+
+LAYOUTS: Mapping[str, Callable[[bytes, Path], Path]] = {
+    "zip": in_zip,
+    "legacy": in_legacy,
+    "magic number": lambda program, path: in_legacy(program, path, 1),
+    "facts": lambda program, path: in_legacy(program, path, 2),
+    "keys": lambda program, path: in_legacy(program, path, 4),
+    "plain": plain,
+    "gzip": zipped,
+    "tar": in_tar,
+    "script": in_script,
+}
+"""Where a program may stand in a file."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +50,23 @@ def pt(folder: Path, data: object, name: str = "cat.pt", **how: object) -> Path:
     """A torch file."""
     torch.save(data, folder / name, **how)
     return folder / name
+
+
+def on_a_gpu(path: Path) -> Path:
+    """The same torch file as a GPU's owner saves it: its storages lie on cuda:0."""
+    on_cpu, on_gpu = (b"X" + struct.pack("<I", len(at)) + at for at in (b"cpu", b"cuda:0"))
+    if not zipfile.is_zipfile(path):
+        content = path.read_bytes()
+        assert on_cpu in content
+        path.write_bytes(content.replace(on_cpu, on_gpu))
+        return path
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    assert any(on_cpu in part for part in parts.values())
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part.replace(on_cpu, on_gpu) if "data.pkl" in name else part)
+    return path
 
 
 def pair(folder: Path, ending: str = ".safetensors", steps: str = "") -> Path:
@@ -196,6 +215,12 @@ READABLE: dict[str, tuple[str, Maker, Vectors]] = {
     "A1111 before torch 1.6": (
         "a1111_pt",
         lambda f: pt(f, a1111(L), _use_new_zipfile_serialization=False),
+        {"clip_l": L},
+    ),
+    "A1111 from a GPU": ("a1111_pt", lambda f: on_a_gpu(pt(f, a1111(L))), {"clip_l": L}),
+    "A1111 from a GPU before torch 1.6": (
+        "a1111_pt",
+        lambda f: on_a_gpu(pt(f, a1111(L), _use_new_zipfile_serialization=False)),
         {"clip_l": L},
     ),
     "A1111 joined SDXL": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from textual_inversion.embeddings_io import formats
+from textual_inversion.embeddings_io import console, formats
 from textual_inversion.embeddings_io.command_line import main
 from textual_inversion.embeddings_io.conversion import convert
 from textual_inversion.embeddings_io.embedding import Embedding, EmbeddingError
@@ -41,6 +42,56 @@ def folder(tmp_path: Path) -> Path:
     )
     (tmp_path / "broken.pt").write_bytes(b"junk")
     return tmp_path
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo terminals")
+@pytest.mark.parametrize("command", [["list"], ["convert", "--dry-run"]])
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_terminal_shows_a_progress_bar(folder: Path, command: list[str], quiet: bool) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    arguments = [*command, str(folder), *(["--quiet"] if quiet else [])]
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "embeddings_io"), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        timeout=120,
+        check=False,
+    )
+    os.close(theirs)
+    try:
+        drawn = os.read(ours, 65536).decode()
+    except OSError:  # the end, where nothing was written
+        drawn = ""
+    os.close(ours)
+    assert run.stdout.count(b"\n") > 4 and b"####" not in run.stdout
+    if quiet:
+        assert drawn == ""
+    else:
+        assert re.search(r"\[#+\] 5/5  \d+ files/s  0 s left", drawn)
+        assert drawn.endswith("\r\x1b[K"), "the bar stays on the screen"
+
+
+def test_the_bar_says_how_far_and_how_long(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = (tick / 4 for tick in range(100))
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    assert list(console.with_progress("abcd", 4, shown=True)) == list("abcd")
+    written = capsys.readouterr()
+    assert written.out == "" and written.err.endswith("\r\x1b[K")
+    bars = re.findall(r"\[(#+)(\.*)\] (.*?)\x1b", written.err)
+    assert [said for _, _, said in bars] == [
+        "1/4  4 files/s  1 s left",
+        "2/4  4 files/s  0 s left",
+        "3/4  4 files/s  0 s left",
+        "4/4  4 files/s  0 s left",
+    ]
+    whole = len(bars[0][0] + bars[0][1])
+    assert [len(done) for done, _, _ in bars] == [whole * n // 4 for n in (1, 2, 3, 4)]
+    list(console.with_progress("abcd", 4, shown=False))
+    assert capsys.readouterr().err == ""
 
 
 def contents(folder: Path) -> dict[str, bytes]:

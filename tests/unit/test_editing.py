@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import os
@@ -20,6 +21,8 @@ from textual_inversion.embeddings_io.embedding import Embedding, EmbeddingError
 from textual_inversion.embeddings_io.metadata import (
     COVERS,
     EDITABLE,
+    HASH,
+    THUMBNAIL,
     TRIGGER_PHRASE,
     describe,
     edited,
@@ -139,6 +142,70 @@ def test_every_file_says_what_modelspec_demands() -> None:
     assert kept.metadata == trained
 
 
+def hash_of(path: Path) -> str:
+    """As ModelSpec 1.0.1 says: SHA-256 of all tensor content, '0x' before it."""
+    return "0x" + hashlib.sha256(data_of(path)[1]).hexdigest()
+
+
+def said_of(path: Path) -> dict[str, str]:
+    with safe_open(path, "pt") as file:
+        return file.metadata() or {}
+
+
+@pytest.mark.parametrize("format_name", ["comfyui", "diffusers", "sd3_flux"])
+def test_a_written_file_has_modelspecs_hash_of_its_tensors(
+    tmp_path: Path, format_name: str
+) -> None:
+    encoders = {"clip_l": torch.rand(2, 768), "clip_g": torch.rand(2, 1280)}
+    if format_name == "sd3_flux":
+        encoders["t5xxl"] = torch.rand(2, 4096)
+    paths = formats.write(Embedding("cat", encoders).identified(), tmp_path, format_name)
+    assert len(paths) == (2 if format_name == "diffusers" else 1)
+    for path in paths:
+        assert said_of(path)[HASH] == hash_of(path)
+        edit_metadata(path, lambda said: edited(said, {"author": "Ada"}))
+        assert said_of(path)[HASH] == hash_of(path)
+    assert HASH not in formats.read(paths[0]).metadata
+    (old,) = formats.write(Embedding("cat", {"clip_l": torch.ones(1, 768)}), tmp_path / "plain")
+    assert HASH not in said_of(old)
+
+
+def test_a_wrong_hash_is_put_right_by_editing(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    said = {"modelspec.sai_model_spec": "1.0.0", HASH: "0x" + "0" * 64}
+    save_file({"emb_params": torch.ones(1, 768)}, path, said)
+    edit_metadata(path, lambda said: said)
+    assert said_of(path)[HASH] == hash_of(path)
+    (other,) = formats.write(formats.read(path).renamed("y"), tmp_path, "a1111_pt")
+    assert HASH not in formats.read(other).metadata
+
+
+def test_a_bundle_has_its_own_hash_and_not_the_loras(tmp_path: Path) -> None:
+    lora, both = tmp_path / "lora.safetensors", tmp_path / "both.safetensors"
+    said = {"a": f'"{HASH}":"', HASH: "0x12", "modelspec.title": "t"}
+    save_file({"x.lora_up.weight": torch.rand(70, 4096)}, lora, said)
+    cat = Embedding("cat", {"clip_l": torch.rand(2, 768)})
+    formats.lora_bundle.write(lora, [cat], both)
+    assert said_of(both) == {**said, HASH: hash_of(both)}
+    assert torch.equal(formats.lora_bundle.read(both)[0].vectors["clip_l"], cat.vectors["clip_l"])
+    save_file({"x.lora_up.weight": torch.rand(2, 2)}, lora)
+    formats.lora_bundle.write(lora, [cat], both, overwrite=True)
+    assert said_of(both) == {}
+
+
+def test_a_picture_lies_where_comfyui_and_where_modelspec_want_it(tmp_path: Path) -> None:
+    wide = Image.new("RGB", (900, 600), (0, 0, 255))
+    wide.paste((255, 0, 0), (300, 0, 600, 600))
+    cat = Embedding("cat", {"clip_l": torch.ones(1, 768)}, describe(name="cat"))
+    said = said_of(save(with_cover(cat, wide), tmp_path))
+    beginning, _, text = said[THUMBNAIL].partition("base64,")
+    with Image.open(io.BytesIO(base64.b64decode(text, validate=True))) as icon:
+        assert beginning == "data:image/jpeg;" and icon.size == (256, 256)
+        assert icon.getpixel((128, 128))[0] > 200 and icon.getpixel((2, 2))[2] > 200
+    del said[COVERS]
+    assert cover_of(said).size == (256, 256)
+
+
 def test_a_file_carries_its_picture(tmp_path: Path) -> None:
     picture = Image.effect_noise((1600, 900), 90)
     plain = Embedding("cat", {"clip_l": torch.ones(1, 768)}, describe(name="cat"))
@@ -155,6 +222,7 @@ def test_a_file_carries_its_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "[3]", "{}", '["!"]', '["aGVsbG8="]', "nonsense"])
 def test_a_broken_picture_is_none(text: str) -> None:
     assert cover_of({COVERS: text}) is None and cover_of({}) is None
+    assert cover_of({THUMBNAIL: text}) is None
 
 
 def test_the_picture_beside_the_file_wins(tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""The library over the folders that ComfyUI has, those of extra_model_paths.yaml included."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from textual_inversion.embeddings_io import formats
+from textual_inversion.embeddings_io.embedding import Embedding
+from textual_inversion.embeddings_io.saving import save
+
+
+def word(name: str, value: float) -> Embedding:
+    return Embedding(name, {"clip_l": torch.full((1, 768), value)})
+
+
+def test_extra_model_paths_are_in_the_library(
+    comfyui_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import folder_paths
+    from comfy.sd1_clip import load_embed
+    from utils.extra_config import load_extra_path_config
+
+    from textual_inversion.host.folders import embedding_folders, library, listed_files
+
+    kinds = copy.deepcopy(folder_paths.folder_names_and_paths)
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", kinds)
+    one, two = (tmp_path / ui / "embeddings" for ui in ("one", "two"))
+    for folder, value in ((one, 1.0), (two, 2.0)):
+        save(word("twin", value), folder)
+    save(word("style/far", 3.0), two)
+    formats.write(word("card", 4.0), two, "a1111_card")
+    places = {
+        ui: {"base_path": str(tmp_path / ui), "embeddings": "embeddings"} for ui in ("one", "two")
+    }
+    (tmp_path / "extra_model_paths.yaml").write_text(json.dumps(places))
+    load_extra_path_config(str(tmp_path / "extra_model_paths.yaml"))
+
+    assert embedding_folders()[-2:] == [one, two]
+    files = library()
+    assert files.resolve("far") == two / "style" / "far.safetensors"
+    assert files.resolve("twin") == one / "twin.safetensors"
+    assert files.duplicates("twin") == [two / "twin.safetensors"]
+    assert {"style/far.safetensors", "card.png"} <= {
+        name.replace("\\", "/") for name in listed_files()
+    }
+    folders = folder_paths.get_folder_paths("embeddings")
+    for name in ("twin", "style/far"):
+        theirs = load_embed(name, folders, 768, "clip_l")
+        assert torch.equal(theirs, files.read(name).vectors["clip_l"])
+    save(word("later", 5.0), two)
+    assert files.read("later").vectors["clip_l"][0, 0] == 5.0
