@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from .embedding import Embedding
 from .metadata import COVERS, THUMBNAIL
+from .pictures import BROKEN, claims_too_much
 
 SIZE = 512
 COVER_SIZE = 384
@@ -100,9 +101,10 @@ def _jpeg(picture: Image.Image, quality: int) -> str:
 
 
 def opened(source: Path | io.BytesIO) -> Image.Image | None:
-    """A picture file, or None for anything else."""
+    """A picture file, or None for anything else and for one that claims far more than it has."""
     try:
+        size = source.stat().st_size if isinstance(source, Path) else source.getbuffer().nbytes
         with Image.open(source) as picture:
-            return fitted(picture)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError):
+            return None if claims_too_much(picture, size) else fitted(picture)
+    except BROKEN:
         return None

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..embedding import EmbeddingError
+from ..pictures import BROKEN, claims_too_much
 from .refusals import refuse_by_keys
 
 Pixels = NDArray[np.uint8]
@@ -31,8 +32,6 @@ TENSOR = "TORCHTENSOR"
 PNG = b"\x89PNG\r\n\x1a\n"
 
 MAX_PIXELS = 32 * 1024 * 1024
-PIXELS_A_BYTE = 64
-"""How many pixels the file may claim for each of its bytes, beside 1 million; noise has a third."""
 MAX_TEXT = 16 * 1024 * 1024
 MAX_GROWTH = 32
 """How many times the file's size (and a MiB) its unpacked text may have."""
@@ -145,8 +144,8 @@ def _decoded(path: Path, text: bytes) -> bytes:
 def _pixels(path: Path) -> Pixels:
     try:
         with Image.open(path, formats=("PNG", "WEBP")) as picture:
-            claimed = picture.width * picture.height
-            if claimed > min(MAX_PIXELS, 2**20 + PIXELS_A_BYTE * path.stat().st_size):
+            too_many = picture.width * picture.height > MAX_PIXELS
+            if too_many or claims_too_much(picture, path.stat().st_size):
                 raise EmbeddingError(
                     f"{path.name} has {picture.width} x {picture.height} pixels, too many for an "
                     "embedding."
@@ -154,19 +153,7 @@ def _pixels(path: Path) -> Pixels:
             return np.asarray(picture.convert("RGB"))
     except EmbeddingError:
         raise
-    except (
-        OSError,
-        RuntimeError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        TypeError,
-        IndexError,
-        KeyError,
-        struct.error,
-        zlib.error,
-        Image.DecompressionBombError,
-    ) as error:
+    except BROKEN as error:
         raise EmbeddingError(f"{path.name} is a broken picture; get it again.") from error
 
 

@@ -38,7 +38,7 @@ if "textual_inversion" not in sys.modules:
     _pack.__path__ = [str(ROOT)]
     sys.modules["textual_inversion"] = _pack
 
-from textual_inversion.embeddings_io import formats  # noqa: E402
+from textual_inversion.embeddings_io import facts, formats  # noqa: E402
 from textual_inversion.embeddings_io.embedding import EmbeddingError  # noqa: E402
 from textual_inversion.tests.fuzz.mutations import mutated  # noqa: E402
 from textual_inversion.tests.fuzz.seeds import seeds  # noqa: E402
@@ -48,6 +48,7 @@ READERS: tuple[Callable[[Path], object], ...] = (
     formats.read,
     formats.read_many,
     formats.lora_bundle.names,
+    facts.thumbnail,
 )
 WATCHED = str(ROOT / "embeddings_io")
 EXECUTION = ("exec", "compile", "subprocess.", "os.", "ctypes.", "socket.", "shutil.", "pickle.")
@@ -198,7 +199,7 @@ class Fuzzer:
             "files tried": self.runs,
             "reads": sum(self.outcomes.values()) + self.failed["exception"],
             "refused with an EmbeddingError": self.outcomes["refused"],
-            "read as embeddings": self.outcomes["read"],
+            "read without an error": self.outcomes["read"],
             "other exceptions": self.failed["exception"],
             "messages of several lines": self.failed["message"],
             "hangs": self.failed["hang"],

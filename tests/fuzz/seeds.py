@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from textual_inversion.embeddings_io import formats
 from textual_inversion.embeddings_io.embedding import Embedding
+from textual_inversion.embeddings_io.thumbnails import with_cover
 from textual_inversion.tests.unit import attacks
 from textual_inversion.tests.unit.embedding_files import (
     BUNDLE,
@@ -35,6 +37,8 @@ def seeds() -> Iterator[tuple[str, bytes]]:
         yield _taken(st(folder, LORA | {key: rows[:1, :8] for key, rows in BUNDLE.items()}))
         tiny = Embedding("tiny", {"clip_l": torch.ones(1, 8)}, {"modelspec.title": "tiny"})
         yield _taken(formats.write(tiny, folder, "comfyui")[0])
+        shown = with_cover(tiny, Image.new("RGB", (4, 4), (255, 0, 0)))
+        yield _taken(formats.write(shown, folder, "comfyui")[0])
         yield _taken(pt(folder, {"clip_l": torch.ones(1, 8)}))
         yield _taken(pt(folder, {"clip_l": torch.ones(1, 8)}, _use_new_zipfile_serialization=False))
         one = Embedding("one", vectors("clip_l", count=1), {"textual_inversion.steps": "5"})

@@ -7,6 +7,8 @@ import hashlib
 import io
 import json
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -223,6 +225,32 @@ def test_a_file_carries_its_picture(tmp_path: Path) -> None:
 def test_a_broken_picture_is_none(text: str) -> None:
     assert cover_of({COVERS: text}) is None and cover_of({}) is None
     assert cover_of({THUMBNAIL: text}) is None
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def test_a_picture_that_breaks_or_claims_much_is_none(tmp_path: Path) -> None:
+    (path,) = formats.write(Embedding("c", {"clip_l": torch.ones(1, 768)}), tmp_path)
+    buffer = io.BytesIO()
+    Image.new("L", (12_000, 12_000)).save(buffer, "PNG", optimize=True)
+    enormous = buffer.getvalue()
+    assert len(enormous) < 300_000
+    head = b"\x89PNG\r\n\x1a\n"
+    size = struct.pack(">IIBBBBB", 4, 4, 8, 2, 0, 0, 0)
+    broken = {
+        "enormous": enormous,
+        "short header": head + chunk(b"IHDR", b"\0\0\0\4"),
+        "no data": head + chunk(b"IHDR", size) + chunk(b"IDAT", b"x") + chunk(b"IEND", b""),
+        "short chunk": head + chunk(b"IHDR", size) + chunk(b"tRNS", b"") + chunk(b"pHYs", b"\0"),
+        "no picture": b"text",
+    }
+    for what, content in broken.items():
+        (tmp_path / "c.png").write_bytes(content)
+        assert thumbnail_of(path, {}) is None, what
+        covers = json.dumps([base64.b64encode(content).decode()])
+        assert cover_of({COVERS: covers}) is None, what
 
 
 def test_the_picture_beside_the_file_wins(tmp_path: Path) -> None:
