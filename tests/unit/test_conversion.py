@@ -45,18 +45,16 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo terminals")
-@pytest.mark.parametrize("command", [["list"], ["convert", "--dry-run"]])
-@pytest.mark.parametrize("quiet", [False, True])
-def test_a_terminal_shows_a_progress_bar(folder: Path, command: list[str], quiet: bool) -> None:
+@pytest.mark.parametrize("command", [["convert", "--dry-run"], ["list", "--quiet"]])
+def test_a_terminal_shows_a_progress_bar(folder: Path, command: list[str]) -> None:
     import pty
 
     ours, theirs = pty.openpty()
-    arguments = [*command, str(folder), *(["--quiet"] if quiet else [])]
     run = subprocess.run(
-        [sys.executable, str(ROOT / "embeddings_io"), *arguments],
+        [sys.executable, str(ROOT / "embeddings_io"), *command, str(folder)],
         stdout=subprocess.PIPE,
         stderr=theirs,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     os.close(theirs)
@@ -66,7 +64,7 @@ def test_a_terminal_shows_a_progress_bar(folder: Path, command: list[str], quiet
         drawn = ""
     os.close(ours)
     assert run.stdout.count(b"\n") > 4 and b"####" not in run.stdout
-    if quiet:
+    if "--quiet" in command:
         assert drawn == ""
     else:
         assert re.search(r"\[#+\] 5/5  \d+ files/s  0 s left", drawn)
