@@ -1,6 +1,7 @@
 """Which embeddings a workflow needs, and which of them are missing here.
 
-    python -m embeddings_io.needs workflow.json picture.png --embeddings models/embeddings
+    python -m embeddings_io.needs workflow.json picture.png --embeddings models/embeddings \\
+        --loras models/loras
 
 reads workflows in the page's format or the API's, and the ones inside pictures; the exit status is
 1 if something is missing.
@@ -13,7 +14,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from PIL import Image
@@ -21,6 +22,7 @@ from PIL import Image
 from .carrier import unpack
 from .composition import names_in
 from .embedding import EmbeddingError
+from .formats import lora_bundle
 from .library import Library
 from .names import without_extension
 from .references import find
@@ -29,7 +31,9 @@ from .vocabulary import Vocabulary
 MAX_FILE = 64 * 1024 * 1024
 """Bytes of a workflow or picture that is read."""
 
-CARRIER, LOADER, TRAINER = "TI_EmbeddingCarrier", "TI_LoadEmbedding", "TI_TrainEmbedding"
+CARRIER, LOADER = "TI_EmbeddingCarrier", "TI_LoadEmbedding"
+MAKERS = {"TI_TrainEmbedding": "trained", "TI_Concept": "trained", "TI_SaveEmbedding": "saved"}
+"""Nodes whose first text names an embedding that the workflow makes itself."""
 
 Bundled = Callable[[str], Sequence[str]]
 """Takes a text of a workflow; gives the embeddings inside the LoRA that it names, if it does."""
@@ -152,8 +156,8 @@ def _brought(
         for text in texts:
             for name in bundled(text):
                 yield name, f"in the LoRA {text}"
-        if kind == TRAINER and texts:
-            yield texts[0].strip(), f"trained by {label}"
+        if kind in MAKERS and texts:
+            yield texts[0].strip(), f"{MAKERS[kind]} by {label}"
         if kind == CARRIER:
             for text in texts:
                 try:
@@ -174,6 +178,18 @@ def _need(
     return Need(name, nodes, None, vocabulary.problem(name) if name else "The name is empty.")
 
 
+def _bundled(text: str, folders: Sequence[Path]) -> Sequence[str]:
+    """The embeddings in the LoRA file of that name in one of the folders."""
+    written = PurePath(text.replace("\\", "/"))
+    if written.suffix != ".safetensors" or written.is_absolute() or ".." in written.parts:
+        return []
+    try:
+        path = next((folder / written for folder in folders if (folder / written).is_file()), None)
+        return lora_bundle.names(path) if path is not None else []
+    except (EmbeddingError, OSError):
+        return []
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 if nothing is missing, 1 if something is, 2 if a file has no workflow."""
     parser = argparse.ArgumentParser(prog="python -m embeddings_io.needs", description=__doc__)
@@ -187,12 +203,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="FOLDER",
         help="the embeddings folders (models/embeddings)",
     )
+    parser.add_argument(
+        "--loras",
+        nargs="*",
+        type=Path,
+        default=[Path("models", "loras")],
+        metavar="FOLDER",
+        help="the LoRA folders, whose files may bring words along (models/loras)",
+    )
     options = parser.parse_args(arguments)
     library = Library(options.embeddings)
+
+    def bundled(text: str) -> Sequence[str]:
+        return _bundled(text, options.loras)
+
     status = 0
     for file in options.files:
         try:
-            needs = needs_of(workflow_in(file), library)
+            needs = needs_of(workflow_in(file), library, bundled)
         except EmbeddingError as error:
             sys.stderr.write(f"{error}\n")
             status = 2

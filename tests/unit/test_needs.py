@@ -13,6 +13,7 @@ from textual_inversion.embeddings_io.carrier import pack
 from textual_inversion.embeddings_io.embedding import Embedding, EmbeddingError
 from textual_inversion.embeddings_io.library import Library
 from textual_inversion.embeddings_io.needs import main, needs_of, report, workflow_in
+from textual_inversion.embeddings_io.safetensors_bytes import to_bytes
 from textual_inversion.embeddings_io.saving import save
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,15 +72,20 @@ def test_the_page_format_with_subgraphs_and_without_muted_nodes(library: Library
 
 def test_what_the_workflow_brings_or_makes_is_not_missing(library: Library) -> None:
     workflow = api(
-        "embedding:carried embedding:trained embedding:bundled embedding:lost",
+        "embedding:carried embedding:trained embedding:saved embedding:told embedding:bundled "
+        "embedding:lost",
         c=("TI_EmbeddingCarrier", {"data": pack(made("carried"))}),
         t=("TI_TrainEmbedding", {"name": "trained", "initializer_text": "cat"}),
+        k=("TI_Concept", {"name": "told", "initializer_text": "dog"}),
+        s=("TI_SaveEmbedding", {"embedding": ["t", 0], "name": "saved", "format": "comfyui"}),
         l=("LoraLoader", {"lora_name": "l.safetensors", "strength_clip": 1.0}),
     )
     bundled = {"l.safetensors": ["bundled"]}
     assert sources(workflow, library, bundled=lambda text: bundled.get(text, [])) == {
         "carried": "carried by TI_EmbeddingCarrier (c)",
         "trained": "trained by TI_TrainEmbedding (t)",
+        "saved": "saved by TI_SaveEmbedding (s)",
+        "told": "trained by TI_Concept (k)",
         "bundled": "in the LoRA l.safetensors",
         "lost": None,
     }
@@ -149,6 +155,19 @@ def test_the_command(library: Library, tmp_path: Path, capsys: pytest.CaptureFix
     assert main([str(whole), str(lacking), "--embeddings", folder]) == 1
     assert "MISSING embedding:gone" in capsys.readouterr().out
     assert main([str(tmp_path / "none.json"), str(lacking), "--embeddings", folder]) == 2
+
+
+def test_the_command_looks_into_loras(library: Library, tmp_path: Path) -> None:
+    loras = tmp_path / "loras"
+    bundle = loras / "style" / "l.safetensors"
+    bundle.parent.mkdir(parents=True)
+    bundle.write_bytes(to_bytes({"bundle_emb.inside.clip_l": torch.ones(1, 768)}, {}))
+    options = ["--embeddings", str(library.folders[0]), "--loras", str(loras)]
+    for name, status in (("style/l.safetensors", 0), ("../loras/style/l.safetensors", 1)):
+        workflow = tmp_path / "workflow.json"
+        lora = ("LoraLoader", {"lora_name": name, "strength_clip": 1.0})
+        workflow.write_text(json.dumps(api("embedding:inside", l=lora)))
+        assert main([str(workflow), *options]) == status
 
 
 def test_the_shipped_examples_are_read(library: Library) -> None:
