@@ -10,7 +10,12 @@ app.registerExtension({
       onExecuted?.apply(this, arguments);
       const packed = output?.carried?.[0];
       const box = this.widgets?.find((widget) => widget.name === "data");
-      if (packed && box && box.value !== packed) box.value = packed;
+      if (!packed || !box || box.value === packed) return;
+      box.value = packed;
+      box.callback?.(packed);
+      app.graph.setDirtyCanvas(true, true);
+      // So that the page knows that the workflow has changed, as after typing.
+      app.extensionManager?.workflow?.activeWorkflow?.changeTracker?.checkState?.();
     };
   },
 });
