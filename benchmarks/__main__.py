@@ -1,21 +1,36 @@
-"""`python3 dev.py bench [judge] [floors] [gates] [steps] [recipes] [library] [prompt]`, or all."""
+"""`python3 dev.py bench [judge] [floors] [gates] [steps] [size] [race] [negative] [library]
+[prompt]`, or all.
+
+Finished runs of the race are kept in bench_output and not made again.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
-from microworld import concepts, evaluate, gates, judge
+from microworld import evaluate, gates, judge
 from microworld.learning import Learner
 
-from . import library_scale, prompt_parsing, recipe_race, step_time
-from .recipes import RECIPES
+from . import (
+    full_size,
+    library_scale,
+    negative_word,
+    prompt_parsing,
+    race,
+    race_report,
+    step_time,
+)
+from .race_cells import Store
+
+STEP_TIMES = "step_times.json"
+SIZES = ((256, 1), (512, 1), (256, 4))
+"""Picture sides and batches of the steps at full size; the first alone with --quick."""
+NEEDED_GIB = 10
 
 
 def _judge(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
@@ -24,36 +39,56 @@ def _judge(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
 
 
 def _floors(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
-    count = 80 if options.quick else 400
+    count = 40 if options.quick else 400
     with tempfile.TemporaryDirectory() as folder:
         sampler = evaluate.sampler_of_all_words(comfyui, Path(folder))
         return evaluate.table(evaluate.measure(sampler, count), count)
 
 
 def _gates(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
-    names = ["i", "iv", "v"] if options.quick else list(gates.GATES)
+    names = ["iv"] if options.quick else list(gates.GATES)
     learner = Learner(comfyui, checkpoint)
     return gates.table([gates.GATES[name](learner) for name in names])
 
 
 def _steps(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
-    return step_time.table(step_time.measure(comfyui, checkpoint, 10 if options.quick else 40))
+    steps, batches = (3, (1, 4)) if options.quick else (12, step_time.BATCHES)
+    found = step_time.measure(comfyui, checkpoint, steps, batches)
+    step_time.keep(found, Store(options.out).folder / STEP_TIMES)
+    return step_time.table(found)
 
 
-def _recipes(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
+def _size(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
+    cases = SIZES[:1] if options.quick else SIZES
+    found, skipped = [], []
+    for side, batch in cases:
+        name = f"SD 1.5, {side} x {side}, batch {batch}"
+        if full_size.free_gib() < NEEDED_GIB:
+            skipped.append(f"{name}: skipped, fewer than {NEEDED_GIB} GiB are free.")
+            continue
+        steps = 1 if options.quick else 3
+        found.append((name, full_size.measure(comfyui, side, batch, steps)))
+    skipped.append("SDXL: skipped, its float32 weights and a step need more than 24 GiB.")
+    return "\n\n".join([full_size.table(found), *skipped])
+
+
+def _race(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
+    store = Store(options.out)
+    results = race.run(
+        comfyui,
+        checkpoint,
+        store,
+        race.QUICK if options.quick else race.Plan(),
+        workers=options.workers or race.usable_cores(),
+        minutes=min(options.minutes, 6) if options.quick else options.minutes,
+    )
+    return race_report.tables(results, step_time.kept(store.folder / STEP_TIMES))
+
+
+def _negative(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
+    steps, count, seeds = (60, 2, (0,)) if options.quick else (400, 8, (0, 1, 2))
     learner = Learner(comfyui, checkpoint)
-    found = [
-        measurement
-        for recipe in options.recipes
-        for name in options.concepts
-        for seed in range(options.seeds)
-        for measurement in recipe_race.measure(
-            learner, recipe, concepts.concept(name), seed, options.pictures, options.marks
-        )
-    ]
-    if options.out:
-        options.out.write_text(json.dumps([asdict(m) for m in found], indent=1) + "\n")
-    return recipe_race.table(found)
+    return negative_word.table(negative_word.measure(learner, steps, count, seeds))
 
 
 def _library(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
@@ -71,7 +106,9 @@ MEASUREMENTS: dict[str, Callable[[Path, Path, argparse.Namespace], str]] = {
     "floors": _floors,
     "gates": _gates,
     "steps": _steps,
-    "recipes": _recipes,
+    "size": _size,
+    "race": _race,
+    "negative": _negative,
     "library": _library,
     "prompt": _prompt,
 }
@@ -80,22 +117,24 @@ MEASUREMENTS: dict[str, Callable[[Path, Path, argparse.Namespace], str]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python3 dev.py bench", description=__doc__)
     parser.add_argument("what", nargs="*", help=", ".join(MEASUREMENTS))
-    parser.add_argument("--quick", action="store_true", help="fewer samples and gates")
-    race = parser.add_argument_group("recipes")
-    race.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
-    race.add_argument("--concepts", nargs="+", choices=concepts.names(), default=["red-star"])
-    race.add_argument("--seeds", type=int, default=1, help="runs of each recipe and concept")
-    race.add_argument("--pictures", type=int, default=1600, help="pictures seen by a run")
-    race.add_argument("--marks", type=int, default=4, help="measurements in a run")
-    race.add_argument("--out", type=Path, help="also write every measurement, as JSON")
+    parser.add_argument("--quick", action="store_true", help="little of everything, in minutes")
+    parser.add_argument("--minutes", type=float, default=60, help="the longest the race may take")
+    parser.add_argument("--workers", type=int, help="processes of the race (one a core, at most 4)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("bench_output"), help="where tables and runs are kept"
+    )
     options = parser.parse_args()
     unknown = set(options.what) - set(MEASUREMENTS)
     if unknown:
         parser.error(f"{unknown.pop()!r} is none of {', '.join(MEASUREMENTS)}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     comfyui, checkpoint = (Path(os.environ[name]) for name in ("COMFYUI_PATH", "TI_CHECKPOINT"))
+    options.out = options.out.absolute()
+    options.out.mkdir(parents=True, exist_ok=True)
     for name in options.what or MEASUREMENTS:
-        print(f"\n## {name}\n\n{MEASUREMENTS[name](comfyui, checkpoint, options)}\n", flush=True)
+        section = f"## {name}\n\n{MEASUREMENTS[name](comfyui, checkpoint, options)}\n"
+        options.out.joinpath(f"{name}.md").write_text(section)
+        print(f"\n{section}", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,55 +13,95 @@ import torch
 from microworld import concepts, renderer, world
 from microworld.judge import trained
 from microworld.learning import Learner
+from microworld.sampler import STEPS
 
-PROMPTS = ("a blurry picture", "a picture", "a photo of a toy", "a picture of a star on grass")
+from .scores import sampled
+from .t90 import Interval, paired
+
+PROMPTS = (
+    "a blurry photo of a red circle",
+    "a blurry picture of a toy",
+    "blurry, a yellow star on grass",
+    "a photo of a blue square, blurry",
+    "a picture",
+    "a photo of a toy",
+)
 GOOD_PICTURES = 6
+NAME = "measured"
 
 
 @dataclass(frozen=True)
 class Soundness:
-    """What stood in the negative prompt, and the share of samples the judge takes for sound."""
+    """What stood in the negative prompt, and the judge's probability that samples are sound.
+
+    ``sure`` holds it for every prompt and noise; ``gain`` is its mean difference to an empty
+    negative prompt at the same prompt and noise.
+    """
 
     negative: str
-    sound: float
-    by_prompt: tuple[float, ...]
+    sure: Mapping[tuple[str, int], float]
+    gain: Interval
+
+    @property
+    def mean(self) -> float:
+        return sum(self.sure.values()) / len(self.sure)
+
+    def of_prompt(self, prompt: str) -> float:
+        """The mean over one prompt's samples."""
+        own = [value for (text, _), value in self.sure.items() if text == prompt]
+        return sum(own) / len(own)
 
 
-def measure(learner: Learner, steps: int, count: int, seed: int = 0) -> list[Soundness]:
-    """``count`` samples of each prompt under four negative prompts, at the same seeds."""
-    learnt = {
-        "learnt, bad pictures alone": _learn(learner, steps, seed, contrast=False),
-        "learnt, told apart from good ones": _learn(learner, steps, seed, contrast=True),
-    }
+def measure(learner: Learner, steps: int, count: int, seeds: Sequence[int]) -> list[Soundness]:
+    """``count`` samples of each prompt under an empty, a written and learnt negative prompts."""
+    empty = _scored(learner, "", {}, count)
     found = [
-        _scored(learner, "nothing", "", {}, count),
-        _scored(learner, "blurry", "blurry", {}, count),
+        _against(empty, "nothing", empty),
+        _against(empty, "*blurry*", _scored(learner, "blurry", {}, count)),
     ]
-    for name, vectors in learnt.items():
-        found.append(_scored(learner, name, "embedding:measured", vectors, count))
+    for contrast, name in ((False, "learnt from bad pictures"), (True, "learnt beside good ones")):
+        for seed in seeds:
+            vectors = _learnt(learner, steps, seed, contrast=contrast)
+            sure = _scored(learner, f"embedding:{NAME}", vectors, count)
+            found.append(_against(empty, f"{name}, seed {seed}", sure))
     return found
 
 
-def table(found: list[Soundness]) -> str:
-    """The shares in Markdown, a column for every prompt."""
+def table(found: Sequence[Soundness]) -> str:
+    """The probabilities in Markdown, a column for every prompt."""
     lines = [
-        "| negative prompt | sound | " + " | ".join(f"*{prompt}*" for prompt in PROMPTS) + " |",
-        "|---" * (2 + len(PROMPTS)) + "|",
+        "| negative prompt | sound | gain | " + " | ".join(f"*{p}*" for p in PROMPTS) + " |",
+        "|---" * (3 + len(PROMPTS)) + "|",
     ]
     for each in found:
-        shares = " | ".join(f"{share:.2f}" for share in each.by_prompt)
-        lines.append(f"| {each.negative} | {each.sound:.3f} | {shares} |")
+        shares = " | ".join(f"{each.of_prompt(prompt):.2f}" for prompt in PROMPTS)
+        gain = f"{each.gain.value:+.3f} ({each.gain.low:+.3f} to {each.gain.high:+.3f})"
+        lines.append(f"| {each.negative} | {each.mean:.3f} | {gain} | {shares} |")
+    lines += [
+        "",
+        "The judge's probability that a picture is sound; gain over an empty negative prompt with "
+        "the same prompt and noise, with its 95 % bootstrap interval over prompts and noises.",
+    ]
     return "\n".join(lines)
 
 
-def _learn(learner: Learner, steps: int, seed: int, *, contrast: bool) -> Mapping[str, Any]:
+def _against(
+    empty: Mapping[tuple[str, int], float], name: str, sure: Mapping[tuple[str, int], float]
+) -> Soundness:
+    return Soundness(name, sure, paired({key: sure[key] - empty[key] for key in sure}))
+
+
+def _learnt(learner: Learner, steps: int, seed: int, *, contrast: bool) -> Mapping[str, Any]:
+    """The vectors that the node would save."""
     from textual_inversion.nodes.training_request import TrainingRequest
     from textual_inversion.nodes.training_run import TrainingRun
-    from textual_inversion.training.recipe import Recipe
+    from textual_inversion.training.presets import filled_in
 
-    bad = concepts.pictures(concepts.concept("spoilt")).movedim(1, -1)
+    bad = concepts.pictures(concepts.concept("spoilt"), seed=seed).movedim(1, -1)
     generator = torch.Generator().manual_seed(1000 + seed)
     good = renderer.render(world.scenes_like(GOOD_PICTURES, generator, spoilt=False))
+    given = {"steps": steps, "seed": seed, "preview_every": 0}
+    recipe = filled_in("negative", 0.0, {}).changed(**given)
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         request = TrainingRequest(
             model=learner.sampler.model,
@@ -69,9 +109,9 @@ def _learn(learner: Learner, steps: int, seed: int, *, contrast: bool) -> Mappin
             vae=learner.sampler.vae,
             images=[bad],
             captions=(),
-            name="measured",
+            name=NAME,
             initializer_text="object",
-            recipe=Recipe(kind="negative", steps=steps, seed=seed, preview_every=0),
+            recipe=recipe,
             overwrite=True,
             folder=Path(folder),
             good_images=[good.movedim(1, -1)] if contrast else (),
@@ -80,21 +120,26 @@ def _learn(learner: Learner, steps: int, seed: int, *, contrast: bool) -> Mappin
 
 
 def _scored(
-    learner: Learner, name: str, negative: str, vectors: Mapping[str, Any], count: int
-) -> Soundness:
+    learner: Learner, negative: str, vectors: Mapping[str, Any], count: int
+) -> dict[tuple[str, int], float]:
     from textual_inversion.embeddings_io.embedding import Embedding
     from textual_inversion.host.clip_with import clip_with
 
-    plain = learner.sampler.clip
+    clip = learner.sampler.clip
     if vectors:
-        learner.sampler.clip = clip_with(plain, [Embedding("measured", dict(vectors), {})])
-    try:
-        shares = tuple(
-            concepts.soundness(
-                trained(), learner.sampler.pictures([prompt] * count, seed=7, negative=negative)
-            )
-            for prompt in PROMPTS
-        )
-    finally:
-        learner.sampler.clip = plain
-    return Soundness(name, sum(shares) / len(shares), shares)
+        clip = clip_with(clip, [Embedding(NAME, dict(vectors), {})])
+    encode = learner.sampler.nodes.CLIPTextEncode().encode
+    with torch.inference_mode():
+        conditioning = encode(clip, negative)[0]
+        contexts = [encode(learner.sampler.clip, text)[0][0][0] for text in PROMPTS]
+    keys = [(prompt, noise) for prompt in PROMPTS for noise in range(count)]
+    samples = sampled(
+        learner,
+        [context for context in contexts for _ in range(count)],
+        [noise for _, noise in keys],
+        STEPS,
+        conditioning,
+    )
+    with torch.no_grad():
+        sure = trained()(samples)["quality"].softmax(1)[:, 0]
+    return dict(zip(keys, sure.tolist(), strict=True))

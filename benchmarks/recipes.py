@@ -1,34 +1,98 @@
-"""Recipes by name: ours, and published ones carried out by the same engine."""
+"""The recipes that race: ours, and published ones carried out by the same engine.
+
+Only what a recipe decides is changed: optimiser, rate, batch, timesteps, averaging, flips. The
+engine's own draw of different pictures and of timesteps from equal shares stays, to the good of
+the published recipes, which draw each on its own.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-RECIPES: dict[str, dict[str, Any]] = {
-    "default": {},
-    # Stable Diffusion's own configuration and A1111's default rate: one picture a step.
-    "a1111": {
-        "optimizer": "adamw",
-        "learning_rate_schedule": "5e-3",
-        "batch_size": 1,
-        "timestep_density": "uniform",
-        "timestep_from": 0.0,
-        "timestep_to": 1.0,
-        "prior": 0.0,
-        "averaging": 0.0,
-        "weight_decay": 0.01,
-    },
-    # The textual_inversion example of diffusers: 5e-4 scaled by four accumulated pictures.
-    "diffusers": {
-        "optimizer": "adamw",
-        "learning_rate_schedule": "2e-3",
-        "batch_size": 4,
-        "timestep_density": "uniform",
-        "timestep_from": 0.0,
-        "timestep_to": 1.0,
-        "prior": 0.0,
-        "averaging": 0.0,
-        "weight_decay": 0.01,
-    },
+OURS = "auto"
+ADAMW_RATES = (5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
+SPHERE_RATES = (0.01, 0.02, 0.04, 0.08, 0.16)
+
+_OF_OTHERS: dict[str, Any] = {
+    "warmup_steps": 0,
+    "averaging": 0.0,
+    "timestep_density": "uniform",
+    "timestep_from": 0.0,
+    "timestep_to": 1.0,
+    "early_stop": False,
+    "keep": "last",
+    "probe_every": 10_000,
+    "probe_size": 1,
 }
-"""What each recipe changes in the default one."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A recipe: what it changes, its published rate (None: ours), and the rates tried for it."""
+
+    title: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    rate: float | None = None
+    rates: tuple[float, ...] = ()
+    encodes_every_step: bool = False
+
+    @property
+    def batch(self) -> int:
+        """Pictures a step."""
+        return int(self.changes.get("batch_size", 4))
+
+    def at(self, rate: float | None, pictures: int) -> dict[str, Any]:
+        """The knobs for a run over ``pictures`` pictures at a rate; ours ends by itself."""
+        if self.rate is None:
+            return dict(self.changes)
+        chosen = self.rate if rate is None else rate
+        return {
+            **_OF_OTHERS,
+            "prompts_per_step": self.batch,
+            **self.changes,
+            "learning_rate_schedule": f"{chosen:g}",
+            "steps": max(1, pictures // self.batch),
+        }
+
+
+def _adamw(title: str, rate: float, batch: int, *, decay: float = 0.01, **more: Any) -> Contestant:
+    encodes = bool(more.pop("encodes", False))
+    changes = {"optimizer": "adamw", "batch_size": batch, "weight_decay": decay, **more}
+    return Contestant(title, changes, rate, ADAMW_RATES, encodes)
+
+
+CONTESTANTS: dict[str, Contestant] = {
+    OURS: Contestant("Textual Inversion, auto"),
+    "paper": _adamw("the paper (Gal et al. 2022)", 0.04, 8, flip="on", encodes=True),
+    "diffusers-readme": _adamw("diffusers, README", 2e-3, 4, flip="on", encodes=True),
+    "diffusers-defaults": _adamw("diffusers, defaults", 1e-4, 16, flip="on", encodes=True),
+    "a1111": _adamw("A1111", 5e-3, 1, decay=0.0),
+    "kohya": _adamw("kohya, documentation", 1e-6, 1),
+    "dti": Contestant(
+        "Directional TI",
+        {"batch_size": 4, "momentum": 0.0, "gradient_averaging": 0.0, "prior": 0.0},
+        0.01,
+        SPHERE_RATES,
+    ),
+}
+
+PRESETS: dict[str, Contestant] = {
+    "draft": Contestant("preset draft"),
+    "likeness": Contestant("preset likeness"),
+    "editable": Contestant("fidelity -1"),
+    "faithful": Contestant("fidelity 1"),
+}
+"""Of the pack's presets, for how they differ from auto; :func:`knobs_of` fills them in."""
+
+
+def knobs_of(name: str, rate: float | None, pictures: int) -> dict[str, Any]:
+    """What a run of a contestant or preset changes in the default recipe."""
+    if name in CONTESTANTS:
+        return CONTESTANTS[name].at(rate, pictures)
+    from textual_inversion.training.presets import filled_in
+
+    preset, fidelity = {"editable": ("auto", -1.0), "faithful": ("auto", 1.0)}.get(name, (name, 0))
+    found = filled_in(preset, fidelity, {"preview_every": 100}).as_dict()
+    return {knob: found[knob] for knob in found if knob != "kind"} | {"preview_every": 0}

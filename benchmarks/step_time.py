@@ -1,12 +1,15 @@
 """Seconds a training step: this pack inside ComfyUI, and the loop that diffusers documents.
 
-Same process, weights, pictures, precision and batch; the microworld's checkpoint.
+Same process, weights, pictures, precision and batch; the microworld's checkpoint at its full
+width.
 """
 
 from __future__ import annotations
 
+import json
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -16,39 +19,57 @@ from microworld.learning import Learner
 
 from .diffusers_loop import DiffusersLoop
 
-BATCH = 4
-WARM_UP = 3
+BATCHES = (1, 4, 8, 16)
+WARM_UP = 2
 
 
 @dataclass(frozen=True)
 class StepTime:
-    """Mean seconds a step."""
+    """Mean seconds a step at one batch size, by the clock and of all cores together."""
 
     ours: float
     diffusers: float
+    ours_cpu: float
+    diffusers_cpu: float
 
 
-def measure(comfyui: Path, checkpoint: Path, steps: int) -> StepTime:
-    """Times `steps` steps of each after a warm-up, ours first."""
-    learner = Learner(comfyui, checkpoint)
-    return StepTime(_ours(learner, steps), _diffusers(learner, comfyui, checkpoint, steps))
+def measure(
+    comfyui: Path, checkpoint: Path, steps: int, batches: Sequence[int] = BATCHES
+) -> dict[int, StepTime]:
+    """Times ``steps`` steps of each loop after a warm-up, for every batch size."""
+    learner = Learner(comfyui, checkpoint, fast=False)
+    loop = _loop(learner, comfyui, checkpoint)
+    return {batch: _measured(learner, loop, batch, steps) for batch in batches}
 
 
-def _ours(learner: Learner, steps: int) -> float:
-    """From one measured moment to the next; the probe of one picture between them is counted in."""
+def _measured(learner: Learner, loop: DiffusersLoop, batch: int, steps: int) -> StepTime:
+    ours, diffusers = _ours(learner, batch, steps), _diffusers(loop, batch, steps)
+    return StepTime(ours[0], diffusers[0], ours[1], diffusers[1])
+
+
+def _ours(learner: Learner, batch: int, steps: int) -> tuple[float, float]:
+    """Steps alone; probes are told as a share of the run where they are measured."""
+    from textual_inversion.training.events import Stepped
+
     concept = concepts.concept("red-star")
-    run = learner.run(concept, every=steps, steps=2 * steps, batch_size=BATCH, probe_size=1)
-    times = [time.perf_counter() for _ in run]
-    return (times[-1] - times[-2]) / steps
+    times: list[tuple[float, float]] = []
+    run = learner.events(
+        concept, steps=WARM_UP + steps + 1, batch_size=batch, probe_every=10_000, probe_size=1
+    )
+    for event in run:
+        if isinstance(event, Stepped):
+            times.append((time.perf_counter(), time.process_time()))
+    first, last = times[WARM_UP - 1], times[WARM_UP + steps - 1]
+    return (last[0] - first[0]) / steps, (last[1] - first[1]) / steps
 
 
-def _diffusers(learner: Learner, comfyui: Path, checkpoint: Path, steps: int) -> float:
+def _loop(learner: Learner, comfyui: Path, checkpoint: Path) -> DiffusersLoop:
     from textual_inversion.tests.host.independent import Independent
 
     networks = Independent(checkpoint, comfyui / "comfy" / "sd1_tokenizer")
     vae = learner.sampler.vae.first_stage_model
     words = networks.tokenizer
-    loop = DiffusersLoop(
+    return DiffusersLoop(
         networks.text,
         networks.unet,
         lambda pictures: 0.18215 * vae.encode(pictures * 2 - 1),
@@ -58,25 +79,44 @@ def _diffusers(learner: Learner, comfyui: Path, checkpoint: Path, steps: int) ->
         diffusion.ALPHAS,
         tokens.START - 1,
     )
-    pictures = concepts.pictures(concepts.concept("red-star"))[:BATCH]
+
+
+def _diffusers(loop: DiffusersLoop, batch: int, steps: int) -> tuple[float, float]:
+    pictures = concepts.pictures(concepts.concept("red-star"), batch)
     for _ in range(WARM_UP):
         loop.step(pictures)
-    started = time.perf_counter()
+    started = time.perf_counter(), time.process_time()
     for _ in range(steps):
         loop.step(pictures)
-    return (time.perf_counter() - started) / steps
+    return (time.perf_counter() - started[0]) / steps, (time.process_time() - started[1]) / steps
 
 
-def table(found: StepTime) -> str:
-    """A Markdown table with the ratio."""
-    return "\n".join(
-        [
-            f"Batch {BATCH}, float32, {torch.get_num_threads()} threads. "
-            "On a CPU the pack encodes two prompts a step, the loop one for each picture.",
-            "",
-            "| loop | seconds a step | ratio |",
-            "|---|---|---|",
-            f"| diffusers' documented loop | {found.diffusers:.3f} | 1 |",
-            f"| this pack | {found.ours:.3f} | {found.ours / found.diffusers:.2f} |",
-        ]
-    )
+def keep(found: Mapping[int, StepTime], place: Path) -> None:
+    """Write the times where the race looks for them."""
+    content = {batch: asdict(each) for batch, each in found.items()}
+    place.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def kept(place: Path) -> dict[int, StepTime]:
+    """The times last measured; empty where there are none."""
+    if not place.exists():
+        return {}
+    content = json.loads(place.read_text())
+    return {int(batch): StepTime(**each) for batch, each in content.items()}
+
+
+def table(found: Mapping[int, StepTime]) -> str:
+    """A Markdown table with the ratios."""
+    lines = [
+        f"The microworld's checkpoint at its full width, float32, {torch.get_num_threads()} "
+        "threads. On a CPU the pack encodes two prompts a step, the loop one for each picture.",
+        "",
+        "| pictures a step | diffusers' loop, s | ours, s | ratio | ratio in CPU seconds |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {batch} | {each.diffusers:.3f} | {each.ours:.3f} | {each.ours / each.diffusers:.2f} "
+        f"| {each.ours_cpu / each.diffusers_cpu:.2f} |"
+        for batch, each in found.items()
+    ]
+    return "\n".join(lines)

@@ -12,13 +12,14 @@ import comfy.model_management as management
 import torch
 
 from .attention import trainable_attention
+from .compiled import compiled_network
 from .lendable import check_offloading, check_weights, is_whole, without_dynamic_memory
+from .memory import float32_bytes, training_memory
+from .precision import best_dtype, computing_in
 from .recompute import recomputed_blocks
+from .substitution import substituted
 
 log = logging.getLogger(__name__)
-
-BYTES_PER_LATENT_VALUE = 240_000
-BYTES_PER_PROMPT = 60 * 2**20
 
 
 @dataclasses.dataclass
@@ -30,6 +31,7 @@ class Lent:
     transformer_options: dict[str, Any]
     pause: Callable[[], contextlib.AbstractContextManager[None]]
     save_memory: Callable[[], bool] = lambda: False
+    compile: Callable[[Callable[[str], None]], None] = lambda notice: None
 
     @property
     def network(self) -> torch.nn.Module:
@@ -54,13 +56,17 @@ def borrow(model: Any, clip: Any, *, batch_size: int, latent_area: int) -> Itera
     Inside, inference mode is off, parameters require no grad, and gradients pass. However the
     block ends, the models are afterwards bit for bit what they were. ``Lent.pause()`` gives
     them back for a while, for sampling a preview; ``Lent.save_memory()`` makes the network keep
-    less for the backward pass from now on. Raises UnsupportedModelError.
+    less for the backward pass from now on; ``Lent.compile(notice)`` compiles it, and tells
+    ``notice`` where that fails. Raises UnsupportedModelError.
     """
     check_weights(model)
     model, clip = without_dynamic_memory(model), without_dynamic_memory(clip)
     needed = training_memory(model, clip, batch_size, latent_area)
+    options = dict(model.model_options.get("transformer_options", {}))
+    options["optimized_attention_override"] = trainable_attention
     stack: contextlib.ExitStack | None = None
     saving = False
+    told_of_failure: Callable[[str], None] | None = None
 
     def acquire() -> None:
         nonlocal stack, saving
@@ -75,12 +81,17 @@ def borrow(model: Any, clip: Any, *, batch_size: int, latent_area: int) -> Itera
             entering.enter_context(torch.enable_grad())
             entering.enter_context(_marked_as_training())
             for module in (model.model, clip.patcher.model):
-                entering.enter_context(_substituted(module, _normal_tensor))
+                entering.enter_context(substituted(module, _normal_tensor))
                 entering.enter_context(_frozen(module))
             entering.enter_context(_cast_once(clip.patcher.model, clip.patcher.load_device))
             entering.enter_context(_out_of_place_residuals(clip.patcher.model))
+            network = model.model.diffusion_model
+            dtype = best_dtype(model, latent_area, options)
+            entering.enter_context(computing_in(network, dtype))
             if saving:
-                entering.enter_context(recomputed_blocks(model.model.diffusion_model))
+                entering.enter_context(recomputed_blocks(network))
+            if told_of_failure is not None:
+                entering.enter_context(compiled_network(network, told_of_failure))
             stack = entering.pop_all()
 
     def release() -> None:
@@ -107,27 +118,24 @@ def borrow(model: Any, clip: Any, *, batch_size: int, latent_area: int) -> Itera
         stack.enter_context(recomputed_blocks(model.model.diffusion_model))
         return True
 
-    options = dict(model.model_options.get("transformer_options", {}))
-    options["optimized_attention_override"] = trainable_attention
+    def compile_network(notice: Callable[[str], None]) -> None:
+        nonlocal told_of_failure
+
+        def failed(sentence: str) -> None:
+            nonlocal told_of_failure
+            told_of_failure = None
+            notice(sentence)
+
+        if told_of_failure is None and stack is not None:
+            told_of_failure = failed
+            stack.enter_context(compiled_network(model.model.diffusion_model, failed))
+
     acquire()
     try:
-        yield Lent(model, clip, options, pause, save_memory)
+        yield Lent(model, clip, options, pause, save_memory, compile_network)
     finally:
         release()
         management.soft_empty_cache()
-
-
-def training_memory(model: Any, clip: Any, batch_size: int, latent_area: int) -> int:
-    """Bytes a training step needs beside the weights.
-
-    What a UNet of SD 1.5's size keeps for the backward pass, measured as 1.9 GB for one latent
-    of 64x64 in half precision, scaled by area and number size; what the text encoder keeps for
-    one prompt; and the text encoder's weights in full precision.
-    """
-    dtype = model.model.get_dtype()
-    size = torch.empty((), dtype=dtype).element_size()
-    activations = latent_area * size * BYTES_PER_LATENT_VALUE + BYTES_PER_PROMPT
-    return int(batch_size * activations) + _float32_bytes(clip.patcher.model)
 
 
 @contextlib.contextmanager
@@ -142,37 +150,6 @@ def _marked_as_training() -> Iterator[None]:
         yield
     finally:
         management.in_training = before
-
-
-@contextlib.contextmanager
-def _substituted(
-    root: torch.nn.Module, substitute: Callable[[torch.nn.Module, torch.Tensor], Any]
-) -> Iterator[None]:
-    """Put other tensors in the place of weights; afterwards the very same ones are back.
-
-    ``substitute`` gives a tensor or None for "leave it". A weight that the host itself has
-    replaced or moved meanwhile stays as the host left it.
-    """
-    swapped: list[tuple[dict[str, Any], str, torch.Tensor, torch.Tensor, int]] = []
-    try:
-        for module in root.modules():
-            for table in (module._parameters, module._buffers):
-                for name, tensor in table.items():
-                    if tensor is None or not _is_plain(tensor):
-                        continue
-                    other = substitute(module, tensor)
-                    if other is not None:
-                        table[name] = other
-                        swapped.append((table, name, tensor, other, other.data_ptr()))
-        yield
-    finally:
-        for table, name, tensor, other, place in reversed(swapped):
-            if table.get(name) is other and other.data_ptr() == place:
-                table[name] = tensor
-
-
-def _is_plain(tensor: torch.Tensor) -> bool:
-    return type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.layout == torch.strided
 
 
 def _normal_tensor(module: torch.nn.Module, tensor: torch.Tensor) -> torch.Tensor | None:
@@ -201,13 +178,9 @@ def _cast_once(root: torch.nn.Module, device: torch.device) -> contextlib.Abstra
             return None
         return torch.nn.Parameter(tensor.detach().float(), requires_grad=False)
 
-    if management.get_free_memory(device) < 2 * _float32_bytes(root):
+    if management.get_free_memory(device) < 2 * float32_bytes(root):
         return contextlib.nullcontext()
-    return _substituted(root, cast)
-
-
-def _float32_bytes(root: torch.nn.Module) -> int:
-    return 4 * sum(parameter.numel() for parameter in root.parameters())
+    return substituted(root, cast)
 
 
 @contextlib.contextmanager

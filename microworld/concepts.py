@@ -66,6 +66,60 @@ CONCEPTS = (
         shared={"background": "sand", "position": "left"},
     ),
     Concept("spoilt", "negative", {}, "blurry", "blurry", kind="negative", spoilt=True),
+    Concept(
+        "pink-triangle",
+        "composite",
+        {"shape": "triangle", "colour": "pink"},
+        "object",
+        "pink triangle",
+    ),
+    Concept(
+        "orange-square",
+        "composite",
+        {"shape": "square", "colour": "orange", "texture": "plain"},
+        "object",
+        "orange square",
+    ),
+    Concept(
+        "purple-ring", "amputated", {"shape": "ring", "colour": "purple"}, "object", "purple ring"
+    ),
+    Concept(
+        "white-heart", "amputated", {"shape": "heart", "colour": "white"}, "object", "white heart"
+    ),
+    Concept(
+        "striped-circle",
+        "composite",
+        {"shape": "circle", "colour": "green", "texture": "striped"},
+        "object",
+        "green striped circle",
+    ),
+    Concept(
+        "dotted-triangle",
+        "composite",
+        {"shape": "triangle", "colour": "blue", "texture": "dotted"},
+        "object",
+        "blue dotted triangle",
+    ),
+    Concept(
+        "red-square",
+        "development",
+        {"shape": "square", "colour": "red", "texture": "striped"},
+        "object",
+        "red striped square",
+    ),
+    Concept(
+        "yellow-moon", "development", {"shape": "moon", "colour": "yellow"}, "object", "yellow moon"
+    ),
+    Concept(
+        "white-star",
+        "development",
+        {"shape": "star", "colour": "white", "texture": "dotted"},
+        "object",
+        "white dotted star",
+    ),
+    Concept(
+        "pink-cross", "development", {"shape": "cross", "colour": "pink"}, "object", "pink cross"
+    ),
 )
 
 
@@ -129,5 +183,14 @@ def edited(judge: Judge, samples: Tensor, attributes: dict[str, str]) -> float:
     return float(right.float().mean())
 
 
-def names() -> Sequence[str]:
-    return [c.name for c in CONCEPTS]
+def names(*families: str) -> Sequence[str]:
+    """The names of all concepts, or of those of some families."""
+    return [c.name for c in CONCEPTS if not families or c.family in families]
+
+
+def spoken(wanted: Concept) -> str:
+    """The phrase that says the concept; amputated words are known as `embedding:word`."""
+    phrase = wanted.oracle or " ".join(wanted.fixed.values())
+    return " ".join(
+        f"embedding:{word}" if word in world.AMPUTATED_WORDS else word for word in phrase.split()
+    )

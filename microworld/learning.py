@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,48 +83,64 @@ class Learner:
         if fast:
             narrow(self.sampler.model, self.sampler.clip)
         _pack()
+        self._trainer: Any = None
 
     def run(self, concept: concepts.Concept, every: int, **recipe: Any) -> Iterator[Moment]:
         """Trains on the concept's pictures and tells of every `every` steps, the start included."""
+        from textual_inversion.training.events import Probed, Stepped
+
+        losses: list[float] = []
+        for event in self.events(concept, probe_every=every, **recipe):
+            if isinstance(event, Stepped) and event.loss is not None:
+                losses.append(event.loss)
+            if isinstance(event, Probed):
+                vectors = self._trainer.optimizers["clip_l"].averaged().detach().clone()
+                mean = sum(losses) / len(losses) if losses else float("nan")
+                latest = losses[-1] if losses else float("nan")
+                yield Moment(event.step, vectors, mean, latest, event.loss)
+                losses.clear()
+
+    def events(self, concept: concepts.Concept, **recipe: Any) -> Iterator[Any]:
+        """The events of a run that is not ended early."""
         from textual_inversion.host.borrow import borrow
-        from textual_inversion.host.denoiser import ModelDenoiser
+        from textual_inversion.training.recipe import Recipe
+
+        settings = Recipe(kind=concept.kind, early_stop=False, preview_every=0).changed(**recipe)
+        cached = self.latents(concept)
+        model, clip = self.sampler.model, self.sampler.clip
+        with borrow(model, clip, batch_size=settings.batch_size, latent_area=64) as lent:
+            self._trainer = self.trainer(lent, concept, settings, cached)
+            yield from self._trainer.run()
+
+    def latents(self, concept: concepts.Concept, *, seed: int = 0, flip: bool = False) -> list[Any]:
+        """The concept's training pictures as the node would cache them."""
         from textual_inversion.host.latents import cache_latents
+        from textual_inversion.training.pictures import prepare
+
+        with torch.inference_mode():
+            images = [p[None].movedim(1, -1) for p in concepts.pictures(concept, seed=seed)]
+            prepared = prepare(images, [], resolution=512, flip=flip)
+            return cache_latents(self.sampler.model, self.sampler.vae, prepared)
+
+    def trainer(
+        self, lent: Any, concept: concepts.Concept, settings: Any, cached: Sequence[Any]
+    ) -> Any:
+        """The engine's Trainer of a concept on lent models."""
+        from textual_inversion.host.denoiser import ModelDenoiser
         from textual_inversion.host.text_encoder import ClipTextEncoder
         from textual_inversion.training.dataset import Dataset
-        from textual_inversion.training.events import Probed, Stepped
         from textual_inversion.training.initial import initial_vectors
-        from textual_inversion.training.pictures import prepare
-        from textual_inversion.training.recipe import Recipe
         from textual_inversion.training.trainer import Trainer
 
-        settings = Recipe(kind=concept.kind, early_stop=False, preview_every=0).changed(
-            probe_every=every, **recipe
+        encoder = ClipTextEncoder(lent.clip, "clip_l")
+        initial = initial_vectors(
+            encoder,
+            concept.initializer,
+            settings.num_vectors,
+            settings.spread,
+            torch.Generator().manual_seed(settings.seed),
         )
-        with torch.inference_mode():
-            images = [p[None].movedim(1, -1) for p in concepts.pictures(concept)]
-            pictures = prepare(images, [], resolution=512, flip=False)
-            cached = cache_latents(self.sampler.model, self.sampler.vae, pictures)
-        model, clip = self.sampler.model, self.sampler.clip
-        with borrow(model, clip, batch_size=settings.batch_size, latent_area=256) as lent:
-            encoder = ClipTextEncoder(lent.clip, "clip_l")
-            initial = initial_vectors(
-                encoder,
-                concept.initializer,
-                settings.num_vectors,
-                settings.spread,
-                torch.Generator().manual_seed(settings.seed),
-            )
-            trainer = Trainer(settings, encoder, ModelDenoiser(lent), Dataset(cached), initial)
-            losses: list[float] = []
-            for event in trainer.run():
-                if isinstance(event, Stepped) and event.loss is not None:
-                    losses.append(event.loss)
-                if isinstance(event, Probed):
-                    vectors = trainer.optimizers["clip_l"].averaged().detach().clone()
-                    mean = sum(losses) / len(losses) if losses else float("nan")
-                    latest = losses[-1] if losses else float("nan")
-                    yield Moment(event.step, vectors, mean, latest, event.loss)
-                    losses.clear()
+        return Trainer(settings, encoder, ModelDenoiser(lent), Dataset(cached), initial)
 
     def pictures(
         self,

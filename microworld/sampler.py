@@ -21,8 +21,11 @@ def host_nodes(comfyui: Path) -> ModuleType:
 
     if not torch.cuda.is_available():
         comfy.cli_args.args.cpu = True
+    import comfy.utils
+
     import nodes
 
+    comfy.utils.set_progress_bar_enabled(False)
     return nodes
 
 

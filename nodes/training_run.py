@@ -138,6 +138,8 @@ class TrainingRun:
         shown = PreviewMaker(self.request, self.recipe, example)
         if self.recipe.save_memory:
             trainer.denoiser.save_memory()
+        if self.recipe.compile:
+            lent.compile(self._notice)
         if self.files.go_on():
             self.history.probes = list(trainer.curve)
         for event in trainer.run():
@@ -256,4 +258,5 @@ class TrainingRun:
             "steps_per_second": round(finished.step / max(progress.seconds, 1e-9), 3),
             "probe_loss_before": round(finished.initial_loss, 6),
             "probe_loss_after": round(finished.best_loss, 6),
+            "probe_share": round(self.recipe.probe_share, 3),
         }

@@ -18,6 +18,7 @@ MOST_INFLATION = 2.0
 HOT_TURN = 0.3
 MANY_PICTURES = 30
 MANY_VECTORS = 16
+MOST_PROBING = 0.15
 
 
 def lint(
@@ -75,6 +76,11 @@ def _data(recipe: Recipe, pictures: int, captions: Sequence[str | None]) -> list
     tagged = recipe.tag_shuffle or recipe.tag_dropout > 0
     if tagged and not any(caption and "," in caption for caption in captions):
         found.append("tag_shuffle and tag_dropout do nothing without captions of several tags.")
+    if recipe.probe_share > MOST_PROBING:
+        found.append(
+            f"The probe bank takes {recipe.probe_share:.0%} of the time; a larger probe_every or "
+            "batch_size, or a smaller probe_size, leaves more for learning."
+        )
     if recipe.optimizer == "sphere" and recipe.weight_decay:
         found.append("weight_decay does nothing with optimizer sphere, whose norm is fixed.")
     return found

@@ -62,7 +62,13 @@ PRESETS: dict[str, Preset] = {
     "as A1111": Preset(
         "the web UI's defaults: AdamW at 0.005, one picture a step; it names no number of steps "
         "that ends in a day, so 3000",
-        AS_PUBLISHED | {"learning_rate_schedule": "5e-3", "steps": 3000, "batch_size": 1},
+        AS_PUBLISHED
+        | {
+            "learning_rate_schedule": "5e-3",
+            "steps": 3000,
+            "batch_size": 1,
+            "probe_every": 40,
+        },
     ),
     "as the paper": Preset(
         "Gal et al. 2022: AdamW at 0.04 (0.005 times 8 pictures), 5000 steps, mirrored pictures",

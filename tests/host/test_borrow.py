@@ -203,3 +203,77 @@ def test_memory_is_asked_of_comfyui_for_both_models_at_once(models, monkeypatch)
     weights = 4 * sum(each.numel() for each in models.clip.patcher.model.parameters())
     assert 2**25 < small - weights < batch - weights < large - weights < 2**36
     assert batch - weights == pytest.approx(4 * (small - weights), rel=0.01)
+
+
+def test_a_network_computes_in_bfloat16_and_comes_back(models, monkeypatch):
+    from textual_inversion.host import borrow
+
+    known = state(models)
+    with torch.inference_mode():
+        with lend(models) as lent:
+            exact = context_gradient(lent)
+        monkeypatch.setattr(borrow, "best_dtype", lambda *_: torch.bfloat16)
+        with lend(models) as lent:
+            assert lent.network.get_dtype() == torch.bfloat16
+            rough = context_gradient(lent)
+    assert state(models) == known
+    assert not torch.equal(rough, exact)
+    assert torch.cosine_similarity(rough, exact).item() > 0.99
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"), [((2.1, 1.0), torch.bfloat16), ((1.9, 1.0), torch.float32)]
+)
+def test_bfloat16_must_be_twice_as_fast_on_a_cpu(models, monkeypatch, seconds, chosen):
+    from textual_inversion.host import precision
+
+    if models.model.load_device.type != "cpu":
+        pytest.skip("the choice is a CPU's")
+    if models.model.model.get_dtype() != torch.float32:
+        pytest.skip("this host's CPU models aren't in float32")
+    monkeypatch.setattr(precision, "_chosen", {})
+    monkeypatch.setattr(precision, "computes_bfloat16", lambda: True)
+    assert precision.best_dtype(models.model, 64, {}) == torch.float32  # a small network
+    monkeypatch.setattr(precision, "LARGE", 1)
+    times = dict(zip((torch.float32, torch.bfloat16), seconds, strict=True))
+    monkeypatch.setattr(
+        precision, "_step_seconds", lambda model, *_: times[model.model.get_dtype()]
+    )
+    assert precision.best_dtype(models.model, 64, {}) == chosen
+    monkeypatch.undo()
+    assert precision._step_seconds(models.model, 64, {}) > 0
+
+
+def test_a_compiled_network_has_the_same_gradient(models):
+    from textual_inversion.host.compiled import compiled_network
+
+    told = []
+    known = state(models)
+    with torch.inference_mode(), lend(models) as lent:
+        plain = context_gradient(lent)
+        network = lent.network.diffusion_model
+        with compiled_network(network, told.append, backend="eager"):
+            assert torch.allclose(context_gradient(lent), plain, rtol=1e-4, atol=1e-7)
+    assert told == []
+    assert state(models) == known
+
+
+def test_a_network_that_cannot_be_compiled_is_used_as_it_is(models, monkeypatch):
+    def fails(forward, **_):
+        def compiled(*arguments, **options):
+            raise RuntimeError("no compiler was found.\nand more")
+
+        return compiled
+
+    told = []
+    with torch.inference_mode(), lend(models) as lent:
+        plain = context_gradient(lent)
+        monkeypatch.setattr(torch, "compile", fails)
+        lent.compile(told.append)
+        assert torch.equal(context_gradient(lent), plain)
+        with lent.pause():
+            pass
+        assert torch.equal(context_gradient(lent), plain)
+    assert len(told) == 1
+    assert "RuntimeError: no compiler was found" in told[0]
+    assert "\n" not in told[0]

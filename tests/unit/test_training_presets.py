@@ -77,6 +77,7 @@ def adamw(schedule: str, steps: int) -> dict[str, object]:
         ({"num_vectors": 40}, "75 places"),
         ({"tag_dropout": 0.2}, "do nothing without captions"),
         ({"weight_decay": 0.1}, "weight_decay does nothing"),
+        ({"probe_every": 2}, "probe bank takes"),
     ],
 )
 def test_the_linter_names_what_cannot_work(changes, word):
@@ -95,6 +96,11 @@ def test_the_linter_names_what_cannot_work(changes, word):
 )
 def test_the_linter_is_silent_about_what_works(changes):
     assert lint(Recipe(**changes), **CLIP_L) == []
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_preset_spends_much_on_its_probe_bank(preset):
+    assert filled_in(preset, 0.0, {}).probe_share < 0.15
 
 
 def test_many_pictures_are_remarked_for_a_thing_and_not_for_a_style():

@@ -1,0 +1,156 @@
+"""Steps at full size with random weights: seconds, memory and FLOPs, each loop in its own process.
+
+    python -m benchmarks.full_size COMFYUI ours|diffusers SIDE BATCH STEPS
+
+prints one JSON object, for Stable Diffusion 1.5 in float32; SIDE is the picture's, in pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+LOOPS = ("diffusers", "ours")
+GIB = 2**30
+RATE_SIDE = 2048
+
+
+@dataclass(frozen=True)
+class FullSize:
+    """One loop's steps. ``memory`` is the peak beyond the loaded models, in GiB.
+
+    ``caching`` is the time for the VAE, once a run, where the loop keeps its results. ``flops``
+    are those of a step and ``rate`` the machine's own in matrix products.
+    """
+
+    loop: str
+    seconds: float
+    cpu_seconds: float
+    memory: float
+    caching: float
+    flops: float
+    rate: float
+
+
+def measure(comfyui: Path, side: int, batch: int, steps: int) -> list[FullSize]:
+    """Both loops, one after the other; raises RuntimeError with what a failed one said."""
+    found = []
+    for loop in LOOPS:
+        command = [sys.executable, "-m", "benchmarks.full_size", str(comfyui), loop]
+        command += [str(each) for each in (side, batch, steps)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise RuntimeError(f"{loop} at {side} pixels failed: {result.stderr[-600:]}")
+        found.append(FullSize(**json.loads(result.stdout.splitlines()[-1])))
+    return found
+
+
+def free_gib() -> float:
+    """Memory that a process may still take."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024 / GIB
+    return 0.0
+
+
+def table(cases: Sequence[tuple[str, list[FullSize]]]) -> str:
+    """Markdown, a line for every loop; our lines bear the ratios."""
+    lines = [
+        "| network | loop | s a step | CPU s | extra memory, GiB | TFLOP a step | "
+        "share of the matmul rate | time | memory |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, (theirs, ours) in cases:
+        for each in (theirs, ours):
+            ratios = " | "
+            if each is ours:
+                share = ours.seconds / theirs.seconds
+                ratios = f"{share:.2f} | {ours.memory / theirs.memory:.2f}"
+            lines.append(
+                f"| {name} | {each.loop} | {each.seconds:.2f} | {each.cpu_seconds:.2f} "
+                f"| {each.memory:.2f} | {each.flops / 1e12:.3f} "
+                f"| {each.flops / each.seconds / each.rate:.0%} | {ratios} |"
+            )
+    return "\n".join(lines)
+
+
+def _child(comfyui: Path, loop: str, side: int, batch: int, steps: int) -> FullSize:
+    from . import full_size_loops
+
+    torch.manual_seed(0)
+    pictures = torch.rand(batch, side, side, 3)
+    rate = _matmul_rate()
+    started = full_size_loops.LOADED[loop](comfyui)
+    settled = _resident()
+    _reset_peak()
+    prepared, caching = _timed(lambda: started(pictures))
+    flops = _counted(prepared.step)
+    before = time.perf_counter(), time.process_time()
+    for _ in range(steps):
+        prepared.step()
+    seconds = (time.perf_counter() - before[0]) / steps
+    spent = (time.process_time() - before[1]) / steps
+    return FullSize(loop, seconds, spent, (_peak() - settled) / GIB, caching, flops, rate)
+
+
+def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    before = time.perf_counter()
+    return call(), time.perf_counter() - before
+
+
+def _counted(step: Callable[[], Any]) -> float:
+    """FLOPs of a step: twice its multiplications, attention as plain products."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        step()
+    return float(counter.get_total_flops())
+
+
+def _matmul_rate() -> float:
+    """FLOP/s of the best of three large matrix products."""
+    a = torch.rand(RATE_SIDE, RATE_SIDE)
+    b = torch.rand(RATE_SIDE, RATE_SIDE)
+    torch.mm(a, b)
+    return 2 * RATE_SIDE**3 / min(_timed(lambda: torch.mm(a, b))[1] for _ in range(3))
+
+
+def _resident() -> int:
+    return _status("VmRSS")
+
+
+def _peak() -> int:
+    return _status("VmHWM")
+
+
+def _status(name: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status has no {name}.")
+
+
+def _reset_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def main(arguments: Sequence[str]) -> int:
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    comfyui, loop, *numbers = arguments
+    side, batch, steps = (int(each) for each in numbers)
+    print(json.dumps(asdict(_child(Path(comfyui), loop, side, batch, steps))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
