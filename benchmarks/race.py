@@ -37,8 +37,8 @@ class Plan:
     concepts: tuple[str, ...] = tuple(concepts.names(*FAMILIES))
     development: tuple[str, ...] = tuple(concepts.names("development"))
     seeds: tuple[int, ...] = (0, 1, 2)
-    marks: tuple[int, ...] = (48, 96, 192, 384, 768, 1536)
-    tuning_marks: tuple[int, ...] = (192, 384, 768)
+    marks: tuple[int, ...] = (96, 192, 384, 768, 1536)
+    tuning_marks: tuple[int, ...] = (192, 384)
     tuned: bool = True
 
 
@@ -47,7 +47,7 @@ QUICK = Plan(
     presets=(),
     concepts=("red-star", "pink-triangle", "purple"),
     seeds=(0,),
-    marks=(48, 96, 192, 384),
+    marks=(96, 192, 384),
     tuned=False,
 )
 
@@ -70,7 +70,7 @@ def run(
     """Run what ``store`` lacks of the plan, for at most so many minutes, and gather it all."""
     deadline = time.monotonic() + 60 * minutes
     environment = dict(os.environ)
-    os.environ |= {"OMP_NUM_THREADS": "1", **_KEEPS_MEMORY}
+    os.environ["OMP_NUM_THREADS"] = "1"
     try:
         with ProcessPoolExecutor(
             workers, get_context("spawn"), initializer=_prepare, initargs=(comfyui, checkpoint)
@@ -86,11 +86,6 @@ def run(
     return gathered(store, plan)
 
 
-_KEEPS_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**32),
-    "MALLOC_TRIM_THRESHOLD_": str(2**34),
-    "MALLOC_TOP_PAD_": str(2**26),
-}
 _learner: Learner | None = None
 
 
@@ -138,13 +133,18 @@ def _racing(plan: Plan, tuned: dict[str, float]) -> list[Group]:
         group
         for seed in plan.seeds
         for name, rate in entries
-        for group in groups_of(name, rate, (seed,), plan.concepts, plan.marks)
+        for group in groups_of(name, rate, (seed,), plan.concepts, _marks(plan, name))
     ]
     return racing + [
         group
         for name in plan.presets
         for group in groups_of(name, None, plan.seeds[:1], plan.concepts, (plan.marks[-1],))
     ]
+
+
+def _marks(plan: Plan, name: str) -> list[int]:
+    longest = CONTESTANTS[name].longest
+    return [mark for mark in plan.marks if longest is None or mark <= longest]
 
 
 def tuned_rates(store: Store, plan: Plan) -> dict[str, float]:

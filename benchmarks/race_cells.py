@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -9,13 +10,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
-
 from microworld import archive, concepts
 from microworld.learning import Learner
 
 from . import lockstep, scores
 from .recipes import CONTESTANTS, knobs_of
+
+DECISIVE = (
+    "adamw",
+    "batches",
+    "dataset",
+    "gradients",
+    "initial",
+    "objective",
+    "plateau",
+    "probe",
+    "schedules",
+    "sphere",
+    "templates",
+    "timesteps",
+    "trainer",
+)
 
 
 @dataclass(frozen=True)
@@ -128,9 +143,17 @@ def _scored(learner: Learner, group: Group, run: lockstep.Run, found: lockstep.L
     )
 
 
+@functools.cache
+def _engine() -> str:
+    """A digest of the code that decides what is learnt."""
+    folder = Path(__file__).resolve().parents[1] / "training"
+    code = b"".join(folder.joinpath(f"{name}.py").read_bytes() for name in DECISIVE)
+    return hashlib.sha256(code).hexdigest()
+
+
 def _digest(*parts: object) -> str:
     weights = hashlib.sha256(archive.WEIGHTS.read_bytes()).hexdigest()
-    text = json.dumps([weights, torch.__version__, *parts], sort_keys=True, default=str)
+    text = json.dumps([weights, _engine(), *parts], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 

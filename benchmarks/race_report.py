@@ -158,9 +158,9 @@ def _presets(results: Results) -> str:
 
 def pictures_ratio(results: Results, entry: Entry) -> Interval:
     """T90 of a recipe over ours, in pictures."""
-    ours, cut = _cells(results, (OURS, None)), results.plan.marks[-1]
+    ours = _cells(results, (OURS, None))
     logs = {
-        key: math.log(_t90(results, cell) or cut) - math.log(_t90(results, ours[key]) or cut)
+        key: math.log(_counted(results, cell)) - math.log(_counted(results, ours[key]))
         for key, cell in _cells(results, entry).items()
         if key in ours
     }
@@ -183,6 +183,12 @@ def end_difference(results: Results, entry: Entry) -> Interval:
     cells = _cells(results, entry)
     common = [key for key in cells if key in ours]
     return paired({key: ours[key].end.harmonic - cells[key].end.harmonic for key in common})
+
+
+def _counted(results: Results, cell: Cell) -> float:
+    """T90, at least one picture; the whole length of a run that never gets there."""
+    found = _t90(results, cell)
+    return float(results.plan.marks[-1]) if found is None else max(1.0, found)
 
 
 def _t90(results: Results, cell: Cell) -> float | None:

@@ -67,6 +67,8 @@ def _bench(cache: Cache, comfyui: ComfyUI, _: argparse.Namespace, rest: list[str
         **os.environ,
         "COMFYUI_PATH": str(comfyui.folder),
         "TI_CHECKPOINT": str(checkpoint(cache, comfyui)),
+        "MALLOC_MMAP_THRESHOLD_": str(2**32),  # small tensors then don't go back to the system
+        "MALLOC_TRIM_THRESHOLD_": str(2**34),
     }
     command = [str(python), "-m", "benchmarks", *rest]
     return child.run(command, PACK, environment)

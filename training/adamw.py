@@ -6,17 +6,15 @@ from collections.abc import Mapping
 
 import torch
 
-from .sphere import weight_so_far
+from .sphere import averaging_decay, weight_so_far
 
 
 class AdamW:
     """AdamW over ``[n, d]`` vectors, betas 0.9 and 0.999, eps 1e-8; no table is involved."""
 
-    def __init__(
-        self, initial: torch.Tensor, *, weight_decay: float, averaging_decay: float
-    ) -> None:
+    def __init__(self, initial: torch.Tensor, *, weight_decay: float, averaging: float) -> None:
         self.weight_decay = weight_decay
-        self.averaging_decay = averaging_decay
+        self.averaging = averaging
         self.value = initial.float().clone()
         self.first = torch.zeros_like(self.value)
         self.second = torch.zeros_like(self.value)
@@ -28,10 +26,10 @@ class AdamW:
         return self.value
 
     def averaged(self) -> torch.Tensor:
-        """The average of the vectors over the latest steps."""
-        if self.averaging_decay == 0 or int(self.count) == 0:
+        """The average of the vectors over the latest share of the steps."""
+        if self.averaging == 0 or int(self.count) == 0:
             return self.value
-        return self.average / weight_so_far(self.averaging_decay, self.count)
+        return self.average
 
     def step(self, gradient: torch.Tensor, rate: float) -> None:
         """One AdamW update with dL/dv ``[n, d]``."""
@@ -44,7 +42,7 @@ class AdamW:
         second = self.second / weight_so_far(b2, self.count)
         decayed = self.value * (1 - rate * self.weight_decay)
         self.value = decayed - rate * first / (second.sqrt() + 1e-8)
-        decay = self.averaging_decay
+        decay = averaging_decay(self.averaging, self.count)
         self.average = decay * self.average + (1 - decay) * self.value
 
     def state_dict(self) -> dict[str, torch.Tensor]:

@@ -47,6 +47,15 @@ def weight_so_far(decay: float, count: torch.Tensor) -> torch.Tensor:
     return -torch.expm1(count * math.log(decay))
 
 
+def averaging_decay(share: float, count: torch.Tensor) -> torch.Tensor:
+    """The decay of an average over about the latest ``share`` of ``count`` steps.
+
+    An exponential average of decay b looks back about 2 / (1 - b) steps; this b rises with the
+    count, from 0, so that early averages don't lag and late ones are as smooth as asked for.
+    """
+    return 1 - 1 / (0.5 * share * count).clamp_min(1.0)
+
+
 class SphereOptimizer:
     """Riemannian descent for ``[n, d]`` vectors of fixed norm.
 
@@ -65,13 +74,13 @@ class SphereOptimizer:
         momentum: float,
         gradient_averaging: float,
         prior: float,
-        averaging_decay: float,
+        averaging: float,
     ) -> None:
         self.norm = norm
         self.momentum = momentum
         self.gradient_averaging = gradient_averaging
         self.prior = prior
-        self.averaging_decay = averaging_decay
+        self.averaging = averaging
         self.direction = unit(initial.float())
         self.prior_direction = self.direction.clone()
         self.velocity = torch.zeros_like(self.direction)
@@ -84,8 +93,8 @@ class SphereOptimizer:
         return self.norm * self.direction
 
     def averaged(self) -> torch.Tensor:
-        """The vectors at the average direction of the latest steps."""
-        if self.averaging_decay == 0 or int(self.count) == 0:
+        """The vectors at the average direction of the latest share of the steps."""
+        if self.averaging == 0 or int(self.count) == 0:
             return self.vectors()
         return self.norm * unit(self.average)
 
@@ -102,7 +111,7 @@ class SphereOptimizer:
         step = self.velocity / weight_so_far(self.momentum, self.count)
         step = step / step.norm(dim=-1, keepdim=True).clamp_min(1.0)
         self.direction = retract(u, -rate * step)
-        decay = self.averaging_decay
+        decay = averaging_decay(self.averaging, self.count)
         self.average = decay * self.average + (1 - decay) * self.direction
 
     def state_dict(self) -> dict[str, torch.Tensor]:

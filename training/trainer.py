@@ -301,17 +301,15 @@ class Trainer:
 def _optimizer(
     recipe: Recipe, encoder: TextEncoder, key: str, vectors: torch.Tensor
 ) -> VectorOptimizer:
-    horizon = recipe.averaging * recipe.steps / 2
-    decay = max(0.0, 1.0 - 1.0 / horizon) if horizon > 1 else 0.0
     if recipe.optimizer == "adamw":
-        return AdamW(vectors, weight_decay=recipe.weight_decay, averaging_decay=decay)
+        return AdamW(vectors, weight_decay=recipe.weight_decay, averaging=recipe.averaging)
     return SphereOptimizer(
         vectors,
         encoder.vocabulary_norm(key),
         momentum=recipe.momentum,
         gradient_averaging=recipe.gradient_averaging,
         prior=recipe.prior,
-        averaging_decay=decay,
+        averaging=recipe.averaging,
     )
 
 

@@ -20,7 +20,7 @@ def rows(count: int, seed: int = 0) -> torch.Tensor:
 
 
 def sphere(initial: torch.Tensor, **changes: float) -> SphereOptimizer:
-    settings = {"momentum": 0.9, "gradient_averaging": 0.99, "prior": 0.0, "averaging_decay": 0.9}
+    settings = {"momentum": 0.9, "gradient_averaging": 0.99, "prior": 0.0, "averaging": 0.2}
     return SphereOptimizer(initial, 0.385, **(settings | changes))
 
 
@@ -84,13 +84,22 @@ def test_the_prior_pulls_back_to_the_initializer():
 
 def test_the_average_is_steadier_than_the_latest():
     target = unit(rows(1, 9))
-    optimizer = sphere(target, averaging_decay=0.97, momentum=0.0)
+    optimizer = sphere(target, averaging=0.4, momentum=0.0)
     for step in range(300):
         optimizer.step(rows(1, step + 10) - 20 * target, 0.05)
     latest = angle_between(optimizer.vectors(), target).item()
     average = angle_between(optimizer.averaged(), target).item()
     assert average < 0.7 * latest
     assert torch.allclose(optimizer.averaged().norm(dim=-1), torch.tensor([0.385]), atol=1e-5)
+
+
+def test_the_average_of_a_young_run_keeps_up_with_it():
+    optimizer = sphere(rows(1), averaging=0.2)
+    start, goal = optimizer.vectors(), rows(1, 5)
+    for _ in range(30):
+        optimizer.step(-goal, 0.03)
+    gone = angle_between(optimizer.vectors(), start).item()
+    assert angle_between(optimizer.averaged(), optimizer.vectors()).item() < 0.2 * gone
 
 
 def test_a_gradient_of_nothing_moves_nothing():
@@ -104,7 +113,7 @@ def test_a_gradient_of_nothing_moves_nothing():
 def test_adamw_equals_torch(weight_decay):
     parameter = torch.nn.Parameter(rows(2))
     reference = torch.optim.AdamW([parameter], lr=5e-3, weight_decay=weight_decay)
-    ours = AdamW(rows(2), weight_decay=weight_decay, averaging_decay=0.0)
+    ours = AdamW(rows(2), weight_decay=weight_decay, averaging=0.0)
     for step in range(50):
         gradient = rows(2, step + 1)
         parameter.grad = gradient.clone()
@@ -113,7 +122,7 @@ def test_adamw_equals_torch(weight_decay):
     assert torch.allclose(ours.vectors(), parameter.detach(), atol=1e-5)
 
 
-@pytest.mark.parametrize("make", [sphere, lambda v: AdamW(v, weight_decay=0, averaging_decay=0.9)])
+@pytest.mark.parametrize("make", [sphere, lambda v: AdamW(v, weight_decay=0, averaging=0.2)])
 def test_an_optimizer_continues_bit_for_bit(make):
     first, second = make(rows(2)), make(rows(2, 99))
     for step in range(10):
