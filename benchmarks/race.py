@@ -25,7 +25,8 @@ from .race_cells import Cell, Group, Store, groups_of
 from .recipes import CONTESTANTS, OURS, PRESETS
 
 log = logging.getLogger(__name__)
-FAMILIES = ("composite", "amputated", "entangled")
+RACED = tuple(concepts.names("composite", "amputated", "entangled"))
+DEVELOPMENT = tuple(concepts.names("development"))
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Plan:
 
     recipes: tuple[str, ...] = tuple(CONTESTANTS)
     presets: tuple[str, ...] = tuple(PRESETS)
-    concepts: tuple[str, ...] = tuple(concepts.names(*FAMILIES))
-    development: tuple[str, ...] = tuple(concepts.names("development"))
+    concepts: tuple[str, ...] = RACED
+    development: tuple[str, ...] = DEVELOPMENT
     seeds: tuple[int, ...] = (0, 1, 2)
     marks: tuple[int, ...] = (96, 192, 384, 768, 1536)
     tuning_marks: tuple[int, ...] = (192, 384)
