@@ -1,5 +1,5 @@
 """`python3 dev.py bench [judge] [floors] [gates] [steps] [size] [race] [negative] [library]
-[prompt]`, or all.
+[prompt]`, or all of these; `develop` tries changes of our own recipe.
 
 Finished runs of the race are kept in bench_output and not made again.
 """
@@ -85,6 +85,18 @@ def _race(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
     return race_report.tables(results, step_time.kept(store.folder / STEP_TIMES))
 
 
+def _develop(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
+    results = race.run(
+        comfyui,
+        checkpoint,
+        Store(options.out),
+        race.DEVELOP,
+        workers=options.workers or race.usable_cores(),
+        minutes=options.minutes,
+    )
+    return race_report.tables(results, {})
+
+
 def _negative(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
     steps, count, seeds = (60, 2, (0,)) if options.quick else (400, 8, (0, 1, 2))
     learner = Learner(comfyui, checkpoint)
@@ -109,6 +121,7 @@ MEASUREMENTS: dict[str, Callable[[Path, Path, argparse.Namespace], str]] = {
     "size": _size,
     "race": _race,
     "negative": _negative,
+    "develop": _develop,
     "library": _library,
     "prompt": _prompt,
 }
@@ -118,7 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python3 dev.py bench", description=__doc__)
     parser.add_argument("what", nargs="*", help=", ".join(MEASUREMENTS))
     parser.add_argument("--quick", action="store_true", help="little of everything, in minutes")
-    parser.add_argument("--minutes", type=float, default=60, help="the longest the race may take")
+    parser.add_argument("--minutes", type=float, default=50, help="the longest the race may take")
     parser.add_argument("--workers", type=int, help="processes of the race (one a core, at most 4)")
     parser.add_argument(
         "--out", type=Path, default=Path("bench_output"), help="where tables and runs are kept"
@@ -131,7 +144,8 @@ def main() -> None:
     comfyui, checkpoint = (Path(os.environ[name]) for name in ("COMFYUI_PATH", "TI_CHECKPOINT"))
     options.out = options.out.absolute()
     options.out.mkdir(parents=True, exist_ok=True)
-    for name in options.what or MEASUREMENTS:
+    everything = [name for name in MEASUREMENTS if name != "develop"]
+    for name in options.what or everything:
         section = f"## {name}\n\n{MEASUREMENTS[name](comfyui, checkpoint, options)}\n"
         options.out.joinpath(f"{name}.md").write_text(section)
         print(f"\n{section}", flush=True)

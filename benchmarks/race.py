@@ -22,7 +22,7 @@ from microworld.learning import Learner
 
 from . import race_cells
 from .race_cells import Cell, Group, Store, groups_of
-from .recipes import CONTESTANTS, OURS, PRESETS
+from .recipes import CONTESTANTS, OURS, PRESETS, VARIANTS
 
 log = logging.getLogger(__name__)
 RACED = tuple(concepts.names("composite", "amputated", "entangled"))
@@ -41,8 +41,12 @@ class Plan:
     marks: tuple[int, ...] = (96, 192, 384, 768, 1536)
     tuning_marks: tuple[int, ...] = (192, 384)
     tuned: bool = True
+    variants: tuple[str, ...] = ()
 
 
+DEVELOP = Plan(
+    recipes=(OURS,), presets=(), variants=tuple(VARIANTS), concepts=DEVELOPMENT, tuned=False
+)
 QUICK = Plan(
     recipes=(OURS, "diffusers-readme", "dti"),
     presets=(),
@@ -129,6 +133,7 @@ def _tuning(plan: Plan) -> list[Group]:
 def _racing(plan: Plan, tuned: dict[str, float]) -> list[Group]:
     """Seed by seed, so that a race cut short has raced everybody."""
     entries = [(name, CONTESTANTS[name].rate) for name in plan.recipes]
+    entries += [(name, None) for name in plan.variants]
     entries += [(name, rate) for name, rate in tuned.items() if (name, rate) not in entries]
     racing = [
         group
@@ -144,7 +149,7 @@ def _racing(plan: Plan, tuned: dict[str, float]) -> list[Group]:
 
 
 def _marks(plan: Plan, name: str) -> list[int]:
-    longest = CONTESTANTS[name].longest
+    longest = CONTESTANTS[name].longest if name in CONTESTANTS else None
     return [mark for mark in plan.marks if longest is None or mark <= longest]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from .race import Results
 from .race_cells import Cell
-from .recipes import CONTESTANTS, OURS, PRESETS
+from .recipes import CONTESTANTS, OURS, PRESETS, VARIANTS
 from .step_time import StepTime
 from .t90 import Interval, paired, t90
 
@@ -70,7 +70,7 @@ def _race(results: Results, steps: Mapping[int, StepTime]) -> str:
                 timed = _ratio_text(times, reached < len(cells))
             better = _signed(end_difference(results, entry))
         lines.append(
-            f"| {CONTESTANTS[entry[0]].title}{_whether_tuned(entry)} | {_rate(entry)} | {pictures} "
+            f"| {_title(entry)} | {_rate(entry)} | {pictures} "
             f"| {reached} of {len(cells)} | {ratio} | {seconds} | {timed} "
             f"| {_mean(cell.end.harmonic for cell in cells.values()):.3f} | {better} |"
         )
@@ -105,9 +105,8 @@ def _targets(results: Results, steps: Mapping[int, StepTime]) -> str:
         if lead.value < 0 <= lead.high:
             verdict = "within the noise"
         lines.append(
-            f"| H at the end, ours less the best other's ({CONTESTANTS[best[0]].title}"
-            f"{_whether_tuned(best)}) | not below 0 | {_signed(lead)} "
-            f"| {verdict} |"
+            f"| H at the end, ours less the best other's ({_title(best)}) | not below 0 "
+            f"| {_signed(lead)} | {verdict} |"
         )
     return "\n".join(lines) if len(lines) > 2 else ""
 
@@ -133,7 +132,7 @@ def _marks(results: Results) -> str:
             f"{_mean(cell.at(mark).harmonic for cell in cells):.3f}" for mark in marks
         )
         lines.append(
-            f"| {CONTESTANTS[entry[0]].title}{_whether_tuned(entry)} | {_rate(entry)} | {heights} "
+            f"| {_title(entry)} | {_rate(entry)} | {heights} "
             f"| {_three(cells)} | {_mean(cell.norm for cell in cells):.2f} |"
         )
     return "\n".join(lines)
@@ -198,7 +197,14 @@ def _t90(results: Results, cell: Cell) -> float | None:
 
 
 def _entries(results: Results) -> list[Entry]:
-    return [entry for entry in results.runs if entry[0] in CONTESTANTS]
+    return [entry for entry in results.runs if entry[0] not in PRESETS]
+
+
+def _title(entry: Entry) -> str:
+    if entry[0] in VARIANTS:
+        return ", ".join(f"{knob} {value}" for knob, value in VARIANTS[entry[0]].items())
+    tuned = "" if entry[1] == CONTESTANTS[entry[0]].rate else ", tuned"
+    return CONTESTANTS[entry[0]].title + tuned
 
 
 def _tuned_entries(results: Results) -> list[Entry]:
@@ -210,16 +216,13 @@ def _cells(results: Results, entry: Entry) -> dict[tuple[str, int], Cell]:
 
 
 def _pass_seconds(entry: Entry, steps: Mapping[int, StepTime]) -> float | None:
-    contestant = CONTESTANTS[entry[0]]
+    contestant = CONTESTANTS.get(entry[0])
+    if contestant is None:
+        return None
     time = steps.get(contestant.batch)
     if time is None:
         return None
     return (time.diffusers if contestant.encodes_every_step else time.ours) / contestant.batch
-
-
-def _whether_tuned(entry: Entry) -> str:
-    published = CONTESTANTS[entry[0]].rate
-    return "" if entry[1] == published else ", tuned"
 
 
 def _rate(entry: Entry) -> str:

@@ -98,11 +98,23 @@ PRESETS: dict[str, Contestant] = {
 }
 """Of the pack's presets, for how they differ from auto; :func:`knobs_of` fills them in."""
 
+VARIANTS: dict[str, dict[str, Any]] = {
+    "auto-0.10": {"learning_rate": 0.1, "warmup_steps": 5},
+    "auto-0.15": {"learning_rate": 0.15, "warmup_steps": 5},
+    "auto-0.10-250": {"learning_rate": 0.1, "warmup_steps": 5, "steps": 250},
+    "auto-momentum": {"learning_rate": 0.1, "warmup_steps": 5, "momentum": 0.8},
+    "auto-high": {"learning_rate": 0.1, "warmup_steps": 5, "timestep_from": 0.3},
+    "auto-batch-2": {"learning_rate": 0.07, "warmup_steps": 10, "batch_size": 2, "steps": 800},
+}
+"""Changes of our own recipe, tried on the development concepts."""
+
 
 def knobs_of(name: str, rate: float | None, pictures: int) -> dict[str, Any]:
     """What a run of a contestant or preset changes in the default recipe."""
     if name in CONTESTANTS:
         return CONTESTANTS[name].at(rate, pictures)
+    if name in VARIANTS:
+        return VARIANTS[name]
     from textual_inversion.training.presets import filled_in
 
     preset, fidelity = {"editable": ("auto", -1.0), "faithful": ("auto", 1.0)}.get(name, (name, 0))
