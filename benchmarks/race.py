@@ -26,6 +26,7 @@ from .recipes import CONTESTANTS, OURS, PRESETS, VARIANTS
 
 log = logging.getLogger(__name__)
 RACED = tuple(concepts.names("composite", "amputated", "entangled"))
+STYLES = tuple(concepts.names("style"))
 DEVELOPMENT = tuple(concepts.names("development"))
 
 
@@ -42,10 +43,16 @@ class Plan:
     tuning_marks: tuple[int, ...] = (192, 384)
     tuned: bool = True
     variants: tuple[str, ...] = ()
+    styles: tuple[str, ...] = STYLES
 
 
 DEVELOP = Plan(
-    recipes=(OURS,), presets=(), variants=tuple(VARIANTS), concepts=DEVELOPMENT, tuned=False
+    recipes=(OURS,),
+    presets=(),
+    variants=tuple(VARIANTS),
+    concepts=DEVELOPMENT,
+    tuned=False,
+    styles=(),
 )
 QUICK = Plan(
     recipes=(OURS, "diffusers-readme", "dti"),
@@ -54,6 +61,7 @@ QUICK = Plan(
     seeds=(0,),
     marks=(96, 192, 384),
     tuned=False,
+    styles=(),
 )
 
 
@@ -66,6 +74,7 @@ class Results:
     start: dict[str, float]
     tuned: dict[str, float]
     runs: dict[tuple[str, float | None], list[Cell]]
+    styles: dict[str, list[Cell]]
     unfinished: int = 0
 
 
@@ -141,11 +150,13 @@ def _racing(plan: Plan, tuned: dict[str, float]) -> list[Group]:
         for name, rate in entries
         for group in groups_of(name, rate, (seed,), plan.concepts, _marks(plan, name))
     ]
-    return racing + [
-        group
-        for name in plan.presets
-        for group in groups_of(name, None, plan.seeds[:1], plan.concepts, (plan.marks[-1],))
-    ]
+    last = (plan.marks[-1],)
+    for name in plan.presets:
+        racing += groups_of(name, None, plan.seeds[:1], plan.concepts, last)
+    if plan.styles:
+        for name in (OURS, "style"):
+            racing += groups_of(name, None, plan.seeds, plan.styles, last)
+    return racing
 
 
 def _marks(plan: Plan, name: str) -> list[int]:
@@ -174,10 +185,13 @@ def tuned_rates(store: Store, plan: Plan) -> dict[str, float]:
 def gathered(store: Store, plan: Plan) -> Results:
     """All finished runs of a plan."""
     tuned = tuned_rates(store, plan)
-    results = Results(plan, _references(store, plan, "oracle"), {}, tuned, {})
+    results = Results(plan, _references(store, plan, "oracle"), {}, tuned, {}, {})
     results.start = _references(store, plan, "start")
     for group in _racing(plan, tuned):
-        results.runs.setdefault((group.recipe, group.rate), []).extend(store.cells(group))
+        if group.concepts == plan.styles:
+            results.styles.setdefault(group.recipe, []).extend(store.cells(group))
+        else:
+            results.runs.setdefault((group.recipe, group.rate), []).extend(store.cells(group))
         results.unfinished += len(store.missing(group))
     return results
 

@@ -152,6 +152,12 @@ def _presets(results: Results) -> str:
             seen = _mean(cell.pictures_seen for cell in cells)
             height = _mean(cell.end.harmonic for cell in cells)
             lines.append(f"| {title} | {seen:.0f} | {height:.3f} | {_three(cells)} |")
+    for name, title in ((OURS, "auto, on a style"), ("style", "preset style, on a style")):
+        cells = results.styles.get(name, [])
+        if cells:
+            seen = _mean(cell.pictures_seen for cell in cells)
+            height = _mean(cell.end.harmonic for cell in cells)
+            lines.append(f"| {title} | {seen:.0f} | {height:.3f} | {_three(cells)} |")
     return "\n".join(lines)
 
 
