@@ -45,6 +45,15 @@ __all__ = ["TrainingRequest", "TrainingResult", "TrainingRun"]
 
 log = logging.getLogger(__name__)
 
+ENDED_EARLY = {
+    "diverged": "The run diverged and was ended at step {0.step}: the probe bank's loss stayed "
+    "above the initializer text's. Step {0.best_step}, the best before, was kept; lower "
+    "learning_rate.",
+    "no numbers": "The loss was no number again and again, so the run was ended at step {0.step}; "
+    "step {0.best_step}, the best before, was kept. Lower learning_rate or load the model in a "
+    "higher precision.",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Learnt:
@@ -160,6 +169,8 @@ class TrainingRun:
                     f"at {event.rate_factor:g} of its learning rate."
                 )
             elif isinstance(event, Finished):
+                if event.reason in ENDED_EARLY:
+                    self._notice(ENDED_EARLY[event.reason].format(event))
                 return event
         raise AssertionError("a run always ends with Finished")
 

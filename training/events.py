@@ -72,7 +72,7 @@ class Previewed:
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """The run ended; ``reason`` is 'steps', 'plateau' or 'no numbers'."""
+    """The run ended; ``reason`` is 'steps', 'plateau', 'diverged' or 'no numbers'."""
 
     step: int
     reason: str

@@ -1,4 +1,4 @@
-"""When to stop: the probe curve neither varies nor falls any more."""
+"""When to stop: the probe curve neither varies nor falls any more, or it has run away."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Sequence
 VARIANCE_RATIO = 0.15
 WINDOW_SHARE = 0.4
 LEAST_WINDOW = 8
+RUN_AWAY = 1.1
+PROBES_AWAY = 6
 
 
 def has_plateaued(curve: Sequence[float]) -> bool:
@@ -24,6 +26,12 @@ def has_plateaued(curve: Sequence[float]) -> bool:
     if overall == 0:
         return True
     return _variance(last) / overall < VARIANCE_RATIO and _slope_t(last) > -1.64
+
+
+def has_diverged(curve: Sequence[float]) -> bool:
+    """True when the last six probes are all a tenth or more above the first, the start's."""
+    last = curve[1:][-PROBES_AWAY:]
+    return len(last) == PROBES_AWAY and min(last) > RUN_AWAY * curve[0]
 
 
 def _variance(values: Sequence[float]) -> float:

@@ -27,7 +27,7 @@ from .events import (
 from .gradients import GradientSource, StepGradients
 from .guard import Guard, VectorOptimizer
 from .objective import Objective
-from .plateau import has_plateaued
+from .plateau import has_diverged, has_plateaued
 from .probe import ProbeBank
 from .protocols import Denoiser, TextEncoder
 from .recipe import Recipe
@@ -47,6 +47,10 @@ NO_LOSS = (
 NO_NUMBERS = (
     "The loss has not been a number for several steps at step {step}, at a halved learning rate "
     "too; lower learning_rate or load the model in a higher precision."
+)
+DIVERGED = (
+    "The run diverged: after {step} steps the probe bank's loss is {loss:.4g}, worse than the "
+    "{first:.4g} of the initializer text, and it was never better; lower learning_rate."
 )
 NO_MEMORY = (
     "There is not enough memory to learn from one picture of this size; lower resolution, close "
@@ -246,6 +250,8 @@ class Trainer:
             return (yield from self._roll_back())
         if not last and self._should_stop():
             return "plateau"
+        if not last and self._has_diverged():
+            return "diverged"
         yield Resumable(self.steps_done)
         return "steps"
 
@@ -287,6 +293,16 @@ class Trainer:
             and self.steps_done >= self.recipe.early_stop_after
             and has_plateaued([loss for _, loss in self.curve])
         )
+
+    def _has_diverged(self) -> bool:
+        """Whether the curve ran away; raises TrainingError where nothing better came before."""
+        losses = [loss for _, loss in self.curve]
+        if not self.recipe.early_stop or not has_diverged(losses):
+            return False
+        if self.best_step == 0:
+            first, now = losses[0], losses[-1]
+            raise TrainingError(DIVERGED.format(step=self.steps_done, loss=now, first=first))
+        return True
 
     def _due(self, every: int) -> bool:
         return bool(every) and self.steps_done % every == 0

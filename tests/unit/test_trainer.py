@@ -131,6 +131,21 @@ def test_it_stops_on_a_plateau_and_not_before_it_may():
     assert ended.reason == "plateau" and 150 <= ended.step < 1500
 
 
+def test_a_run_that_diverges_ends_with_the_best_before():
+    run = trainer(steps=400, probe_every=5, early_stop=True, early_stop_after=400)
+    run.rate = lambda step: 0.05 if step < 30 else -0.3
+    ended = finish(run)
+    assert ended.reason == "diverged" and ended.step < 200
+    assert 0 < ended.best_step <= 35 and ended.best_loss < ended.initial_loss
+
+
+def test_a_run_that_only_diverges_is_an_error_that_says_what_to_lower():
+    run = trainer(steps=400, probe_every=5, early_stop=True, early_stop_after=400)
+    run.rate = lambda step: -0.3
+    with pytest.raises(TrainingError, match=r"diverged.*lower learning_rate"):
+        finish(run)
+
+
 def test_templates_are_drawn_anew_every_step():
     encoder = ToyEncoder()
     finish(trainer(encoder, steps=60))

@@ -11,7 +11,7 @@ from textual_inversion.tests.unit.toy_world import KEY, SHAPE, ToyDenoiser, ToyE
 from textual_inversion.training import timesteps
 from textual_inversion.training.dataset import CachedPicture, Dataset
 from textual_inversion.training.objective import Objective
-from textual_inversion.training.plateau import has_plateaued
+from textual_inversion.training.plateau import has_diverged, has_plateaued
 from textual_inversion.training.probe import ProbeBank
 from textual_inversion.training.recipe import Recipe
 from textual_inversion.training.sentences import Sentences
@@ -101,6 +101,13 @@ def test_a_curve_that_fell_and_flattened_has_plateaued():
 )
 def test_a_curve_that_still_falls_or_is_short_has_not(curve):
     assert not has_plateaued(noisy(curve, size=1e-5))
+
+
+def test_a_curve_that_stays_above_its_start_has_diverged():
+    assert has_diverged([0.1, 0.09, *[0.12] * 6])
+    assert not has_diverged([0.1, 0.09, *[0.12] * 5])
+    assert not has_diverged([0.1, *[0.12] * 5, 0.105])
+    assert not has_diverged([0.1, *[0.105] * 20])
 
 
 def test_a_dead_curve_has_plateaued():
