@@ -51,6 +51,8 @@ DEVELOP = Plan(
     presets=(),
     variants=tuple(VARIANTS),
     concepts=DEVELOPMENT,
+    seeds=(0, 1),
+    marks=(48, 96, 192, 384, 768),
     tuned=False,
     styles=(),
 )

@@ -99,12 +99,13 @@ PRESETS: dict[str, Contestant] = {
 """Of the pack's presets, for how they differ from auto; :func:`knobs_of` fills them in."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "auto-0.10": {"learning_rate": 0.1, "warmup_steps": 5},
-    "auto-0.15": {"learning_rate": 0.15, "warmup_steps": 5},
-    "auto-0.10-250": {"learning_rate": 0.1, "warmup_steps": 5, "steps": 250},
-    "auto-momentum": {"learning_rate": 0.1, "warmup_steps": 5, "momentum": 0.8},
-    "auto-high": {"learning_rate": 0.1, "warmup_steps": 5, "timestep_from": 0.3},
-    "auto-batch-2": {"learning_rate": 0.07, "warmup_steps": 10, "batch_size": 2, "steps": 800},
+    "rate-0.10": {"learning_rate": 0.1, "warmup_steps": 5},
+    "rate-0.20": {"learning_rate": 0.2, "warmup_steps": 3},
+    "rate-0.30": {"learning_rate": 0.3, "warmup_steps": 3},
+    "short": {"learning_rate": 0.2, "warmup_steps": 3, "steps": 200},
+    "momentum-0.8": {"learning_rate": 0.2, "warmup_steps": 3, "momentum": 0.8},
+    "high-noise": {"learning_rate": 0.2, "warmup_steps": 3, "timestep_from": 0.3},
+    "batch-2": {"learning_rate": 0.12, "warmup_steps": 6, "batch_size": 2, "steps": 800},
 }
 """Changes of our own recipe, tried on the development concepts."""
 
