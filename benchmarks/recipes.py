@@ -99,7 +99,7 @@ PRESETS: dict[str, Contestant] = {
 """Of the pack's presets, for how they differ from auto; :func:`knobs_of` fills them in."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "rate-0.10": {"learning_rate": 0.1, "warmup_steps": 5},
+    "rate-0.05": {"learning_rate": 0.05, "warmup_steps": 10},
     "rate-0.20": {"learning_rate": 0.2, "warmup_steps": 3},
     "rate-0.30": {"learning_rate": 0.3, "warmup_steps": 3},
     "short": {"learning_rate": 0.2, "warmup_steps": 3, "steps": 200},

@@ -32,7 +32,7 @@ class LearningKnobs:
         maximum=100_000,
     )
     learning_rate: float = knob(
-        0.05,
+        0.1,
         "How far a step turns a vector at most, in radians (0.01 to 0.1; higher learns in fewer "
         "steps, lower stays nearer to known words). With optimizer adamw it is AdamW's own rate, "
         "about 0.0003 to 0.005.",
@@ -66,7 +66,7 @@ class LearningKnobs:
         group="optimizer",
     )
     warmup_steps: int = knob(
-        10,
+        5,
         "Steps over which the learning rate rises from nothing, while the optimizer learns how "
         "large gradients are.",
         group="optimizer",
