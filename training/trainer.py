@@ -24,6 +24,7 @@ from .events import (
     Stepped,
     SteppedDown,
 )
+from .failures import DIVERGED, NO_GRADIENT, NO_LOSS, NO_MEMORY, NO_NUMBERS
 from .gradients import GradientSource, StepGradients
 from .guard import Guard, VectorOptimizer
 from .objective import Objective
@@ -36,26 +37,6 @@ from .sphere import SphereOptimizer
 
 CPU_PROMPTS = 2
 LOSS_READOUT_EVERY = 5
-NO_GRADIENT = (
-    "No gradient reaches the vectors of {keys}, so nothing could be learnt; start ComfyUI without "
-    "attention that can't be trained through (such as SageAttention) and remove model patches."
-)
-NO_LOSS = (
-    "The probe bank's loss is not a number before the first step; check the pictures and load the "
-    "model in a higher precision."
-)
-NO_NUMBERS = (
-    "The loss has not been a number for several steps at step {step}, at a halved learning rate "
-    "too; lower learning_rate or load the model in a higher precision."
-)
-DIVERGED = (
-    "The run diverged: after {step} steps the probe bank's loss is {loss:.4g}, worse than the "
-    "{first:.4g} of the initializer text, and it was never better; lower learning_rate."
-)
-NO_MEMORY = (
-    "There is not enough memory to learn from one picture of this size; lower resolution, close "
-    "other programs, or start ComfyUI with --lowvram."
-)
 
 
 class TrainingError(RuntimeError):
