@@ -21,6 +21,7 @@ NAMES = {
     "my cat": 2,
     "it's (2)": 1,
     "EasyNeg": 4,
+    "paren(1)": 1,
 }
 
 Meaning = list[tuple[str, float]]
@@ -52,8 +53,11 @@ BY_HAND: list[tuple[str, Meaning]] = [
     ("(embedding:a:1.2)", [("@a", 1.2)]),
     ("((embedding:a))", [("@a", 1.1 * 1.1)]),
     ("(photo of embedding:a:1.3)", [("photo of", 1.3), ("@a", 1.3)]),
+    ("(embedding: a)", [("@a", 1.1)]),
     ("embedding:style/c", one("@style/c")),
     ("embedding:c", one("@style/c")),
+    ("embedding:paren\\(1\\)", one("@paren(1)")),
+    ("(cat embedding:paren\\(1\\):1.3)", [("cat", 1.3), ("@paren(1)", 1.3)]),
     ("embedding:ver1.2", one("@ver1.2")),
     ("photo\nembedding:a\ncat", one("photo", "@a", "cat")),
     ("embedding:a embedding:b", one("@a", "@b")),
@@ -111,6 +115,7 @@ BY_HAND: list[tuple[str, Meaning]] = [
     ("embedding:nope", ERROR),
     ("embedding:nope, cat", ERROR),
     ("embedding:aa", ERROR),
+    ("embedding:aembedding:b", ERROR),
     ("embedding:a-b", ERROR),
     ("embedding:sub dir/b", ERROR),
     ("embedding:../a", ERROR),
@@ -182,7 +187,7 @@ AFTER = {"": [], ",sky": [",sky"], ".": ["."], "]": ["]"], '"': ['"'], " sky": [
 def generated() -> list[tuple[str, Meaning]]:
     """Every neighbour before a name with every one after it, and some at a weight in brackets."""
     found = []
-    names = sorted(name for name in NAMES if " " not in name and "'" not in name)
+    names = sorted(name for name in NAMES if not set(name) & set(" '("))
     for row, (before, before_means) in enumerate(BEFORE.items()):
         for column, (after, after_means) in enumerate(AFTER.items()):
             name = names[(row + column) % len(names)]
