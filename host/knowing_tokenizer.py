@@ -22,9 +22,6 @@ from .windows import Row, has_windows, joined_windows, without_word_ids, wrapped
 LOOK_UP = "_try_get_embedding"
 """The method by which ComfyUI's tokenizers turn the text behind 'embedding:' into vectors."""
 
-COMPARES_TOKENS = frozenset(("llama",))
-"""Encoders whose tokens ComfyUI compares with numbers (Hunyuan Video), which fails on a tensor."""
-
 
 def is_part(value: object) -> bool:
     """True for a tokenizer of one text encoder, which is what looks up embeddings."""
@@ -57,7 +54,7 @@ class Knowing:
         tokenize = super().tokenize_with_weights  # type: ignore[misc]
         if not has_windows(self):
             rows = tokenize(text, return_word_ids, *args, **kwargs)
-            return wrapped_vectors(rows) if self.embedding_key in COMPARES_TOKENS else rows
+            return wrapped_vectors(rows) if _is_llm(self) else rows
         rows = joined_windows(tokenize(text, True, *args, **kwargs), self)
         return rows if return_word_ids else without_word_ids(rows)
 
@@ -71,7 +68,8 @@ class Knowing:
         known = leading_name(run, self.known)
         if known is not None:
             behind = embedding_name.lstrip()[known[1] :]
-            return self._answer(self.words[known[2]], known[2], " ".join(behind.split()))
+            rest = " ".join(behind.split()) if self.reads_files else behind.lstrip()
+            return self._answer(self.words[known[2]], known[2], rest)
         if not run:
             return self._answer(None, "", "")
         if not self.reads_files:
@@ -81,6 +79,13 @@ class Knowing:
     def _answer(self, rows: torch.Tensor | None, name: str, rest: str) -> tuple[Any, ...]:
         """As this ComfyUI's look-up answers: (vectors, rest), or since 0.28 with the name."""
         return (rows, rest) if _answers_two(type(self)) else (rows, name, rest)
+
+
+def _is_llm(part: Any) -> bool:
+    """True where no end token is added; such encoders look for numbers among their tokens, and
+    some, Qwen Image and Hunyuan Video among them, fail on a bare tensor.
+    """
+    return not part.tokenizer_adds_end_token
 
 
 @lru_cache(maxsize=64)

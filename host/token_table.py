@@ -28,9 +28,10 @@ def table_rows(clip: Any, attribute: str, part: Any, text: str) -> torch.Tensor:
 
 def _encoder(clip: Any, attribute: str, part: Any) -> Any:
     model = clip.cond_stage_model
-    named = getattr(model, attribute, None) if attribute else None
-    if named is not None and hasattr(named, "transformer"):
-        return named
+    for name in (attribute, part.embedding_key):
+        named = getattr(model, name, None) if name else None
+        if named is not None and hasattr(named, "transformer"):
+            return named
     inside = [one for one in model.children() if hasattr(one, "transformer")]
     if len(inside) != 1:
         raise EmbeddingError(

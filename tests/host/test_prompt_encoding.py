@@ -83,11 +83,19 @@ def ours(clip, text: str, folder: Path, *embeddings: Embedding, **options):
 def assert_equal(one: list, other: list) -> None:
     assert len(one) == len(other)
     for (cond, more), (cond2, more2) in zip(one, other, strict=True):
-        assert torch.equal(cond, cond2)
+        assert same_bits(cond, cond2)
         assert more.keys() == more2.keys()
         for key, value in more.items():
-            same = torch.equal(value, more2[key]) if torch.is_tensor(value) else value == more2[key]
+            same = same_bits(value, more2[key]) if torch.is_tensor(value) else value == more2[key]
             assert same, key
+
+
+def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """True for NaN beside NaN too, which core makes of weights in some encoders."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    bits, other_bits = (x.reshape(-1).contiguous().view(torch.uint8) for x in (one, other))
+    return torch.equal(bits, other_bits)
 
 
 def reads_files(clip) -> bool:
@@ -101,7 +109,9 @@ def test_what_core_understands_is_the_same_to_the_bit(clip, family, folder, text
     if text in WEIGHTED and family in WITHOUT_WEIGHTS:
         pytest.skip("this encoder has no weights")
     if "embedding:" in text and type(clip.cond_stage_model).__name__.startswith("HunyuanVideo"):
-        pytest.skip("core finds no end of this encoder's template where an embedding stands")
+        pytest.skip(
+            "core fails on a bare vector here; test_prompt_encoders compares with its encoder"
+        )
     assert_equal(ours(clip, text, folder).conditioning, core(clip, text))
 
 
@@ -122,7 +132,9 @@ def test_what_core_gets_wrong_is_what_was_meant(clip, folder, text: str) -> None
     if not reads_files(clip):
         pytest.skip("nothing of core's to compare with; see the next test")
     if type(clip.cond_stage_model).__name__.startswith("HunyuanVideo"):
-        pytest.skip("core finds no end of this encoder's template where an embedding stands")
+        pytest.skip(
+            "core fails on a bare vector here; test_prompt_encoders compares with its encoder"
+        )
     assert_equal(ours(clip, text, folder).conditioning, core(clip, TRICKY[text]))
     assert not torch.equal(core(clip, text)[0][0][:, :8], core(clip, TRICKY[text])[0][0][:, :8])
 
