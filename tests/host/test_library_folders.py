@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import json
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -18,12 +20,20 @@ def word(name: str, value: float) -> Embedding:
     return Embedding(name, {"clip_l": torch.full((1, 768), value)})
 
 
+def module_of(file: Path) -> ModuleType:
+    """A module by its file: the host's `utils` is a name that others take too."""
+    spec = importlib.util.spec_from_file_location(f"comfyui_{file.stem}", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_extra_model_paths_are_in_the_library(
     comfyui_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import folder_paths
     from comfy.sd1_clip import load_embed
-    from utils.extra_config import load_extra_path_config
 
     from textual_inversion.host.folders import embedding_folders, library, listed_files
 
@@ -38,7 +48,8 @@ def test_extra_model_paths_are_in_the_library(
         ui: {"base_path": str(tmp_path / ui), "embeddings": "embeddings"} for ui in ("one", "two")
     }
     (tmp_path / "extra_model_paths.yaml").write_text(json.dumps(places))
-    load_extra_path_config(str(tmp_path / "extra_model_paths.yaml"))
+    extra_config = module_of(comfyui_path / "utils" / "extra_config.py")
+    extra_config.load_extra_path_config(str(tmp_path / "extra_model_paths.yaml"))
 
     assert embedding_folders()[-2:] == [one, two]
     files = library()
