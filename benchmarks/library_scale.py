@@ -51,6 +51,7 @@ class Scale:
     facts_again: float
     prompt: float
     prompt_processor: float
+    prompt_after_change: float
     comfyui_walk: float
     comfyui_look_up: float
     comfyui_prompt: float
@@ -76,13 +77,16 @@ def measure(comfyui: Path, files: int = FILES, folders: int = FOLDERS) -> Scale:
             facts_bytes=facts_bytes,
             resolve=_each(library.resolve, names[:2000]),
             resolve_after_change=_each(lambda name: library.index().find(name), names[:50]),
-            new_file=_new_file(library, folder, names),
             suggest=_each(library.suggest, [f"{name[:-2]}x" for name in names[:9]]),
             facts=_each(library.facts, names[:500]),
             facts_again=_each(library.facts, names[:500]),
             prompt=_each(lambda text: prompts.expand_prompt(text, library), [text] * 15),
             prompt_processor=_each(
                 lambda text: prompts.expand_prompt(text, library), [text] * 15, time.process_time
+            ),
+            new_file=_new_file(library, folder, names),
+            prompt_after_change=_each(
+                lambda text: prompts.expand_prompt(text, library), [text] * 15
             ),
             comfyui_walk=_each(lambda _: host.walk(), range(9)),
             comfyui_look_up=_each(host.look_up, names[:REFERENCES]),
@@ -191,6 +195,12 @@ def table(found: Scale) -> str:
             found.comfyui_prompt / found.prompt,
         ),
         ("the same, processor time", "< 2 ms", _time(found.prompt_processor), ""),
+        (
+            "the same, within three seconds of a change in a folder",
+            "",
+            _time(found.prompt_after_change),
+            found.comfyui_prompt / found.prompt_after_change,
+        ),
         ("a file that has just been put there", "", _time(found.new_file), ""),
         ("near names for a wrong one", "", _time(found.suggest), ""),
         ("facts of a file, first time", "", _time(found.facts), ""),
