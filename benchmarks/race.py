@@ -25,7 +25,7 @@ from .race_cells import Cell, Group, Store, groups_of
 from .recipes import CONTESTANTS, OURS, PRESETS, VARIANTS
 
 log = logging.getLogger(__name__)
-RACED = tuple(concepts.names("composite", "amputated", "entangled"))
+RACED = tuple(concepts.names("composite", "known", "amputated", "entangled"))
 STYLES = tuple(concepts.names("style"))
 DEVELOPMENT = tuple(concepts.names("development"))
 

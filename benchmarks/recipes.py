@@ -16,17 +16,7 @@ ADAMW_RATES = (5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
 MOST_SENTENCES = 4
 SPHERE_RATES = (0.01, 0.02, 0.04, 0.08, 0.16)
 
-_OF_OTHERS: dict[str, Any] = {
-    "warmup_steps": 0,
-    "averaging": 0.0,
-    "timestep_density": "uniform",
-    "timestep_from": 0.0,
-    "timestep_to": 1.0,
-    "early_stop": False,
-    "keep": "last",
-    "probe_every": 10_000,
-    "probe_size": 1,
-}
+_UNWATCHED: dict[str, Any] = {"probe_every": 10_000, "probe_size": 1}
 
 
 @dataclass(frozen=True)
@@ -52,9 +42,12 @@ class Contestant:
         """The knobs for a run over ``pictures`` pictures at a rate; ours ends by itself."""
         if self.rate is None:
             return dict(self.changes)
+        from textual_inversion.training.presets import AS_PUBLISHED
+
         chosen = self.rate if rate is None else rate
         return {
-            **_OF_OTHERS,
+            **AS_PUBLISHED,
+            **_UNWATCHED,
             "prompts_per_step": min(self.batch, MOST_SENTENCES),
             **self.changes,
             "learning_rate_schedule": f"{chosen:g}",
@@ -64,7 +57,7 @@ class Contestant:
 
 def _adamw(title: str, rate: float, batch: int, *, decay: float = 0.01, **more: Any) -> Contestant:
     encodes = bool(more.pop("encodes", False))
-    changes = {"optimizer": "adamw", "batch_size": batch, "weight_decay": decay, **more}
+    changes = {"batch_size": batch, "weight_decay": decay, **more}
     return Contestant(title, changes, rate, ADAMW_RATES, encodes)
 
 
@@ -78,13 +71,13 @@ CONTESTANTS: dict[str, Contestant] = {
     "a1111": _adamw("A1111", 5e-3, 1, decay=0.0),
     "kohya": Contestant(
         "kohya, documentation",
-        {"optimizer": "adamw", "batch_size": 1, "weight_decay": 0.01},
+        {"batch_size": 1, "weight_decay": 0.01},
         1e-6,
         longest=192,
     ),
     "dti": Contestant(
         "Directional TI",
-        {"batch_size": 4, "momentum": 0.0, "gradient_averaging": 0.0, "prior": 0.0},
+        {"optimizer": "sphere", "batch_size": 4, "momentum": 0.0, "gradient_averaging": 0.0},
         0.01,
         SPHERE_RATES,
     ),

@@ -1,4 +1,4 @@
-"""Concepts held out of the networks' training, six pictures each."""
+"""Concepts to learn, six pictures each; most were held out of the networks' training."""
 
 from __future__ import annotations
 
@@ -88,14 +88,14 @@ CONCEPTS = (
     ),
     Concept(
         "striped-circle",
-        "composite",
+        "known",
         {"shape": "circle", "colour": "green", "texture": "striped"},
         "object",
         "green striped circle",
     ),
     Concept(
         "dotted-triangle",
-        "composite",
+        "known",
         {"shape": "triangle", "colour": "blue", "texture": "dotted"},
         "object",
         "blue dotted triangle",

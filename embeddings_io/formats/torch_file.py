@@ -34,10 +34,9 @@ _BROKEN = (
     zlib.error,
     struct.error,
     EOFError,
-    NotImplementedError,
     UnicodeDecodeError,
     OverflowError,
-    RuntimeError,
+    RuntimeError,  # what zipfile cannot unpack, too
 )
 
 
