@@ -22,12 +22,8 @@ LEADS_OUT = (
     "folder to extra_model_paths.yaml."
 )
 FOLDER_LEADS_OUT = (
-    "is a link to a folder outside the embeddings folders; put the link directly into an "
-    "embeddings folder, or add its folder to extra_model_paths.yaml."
-)
-HOLDS_ALL = (
-    "is a link to a folder that the embeddings folder itself lies in; link the one folder that "
-    "has embeddings."
+    "is a link to a folder outside the embeddings folders; add that folder to "
+    "extra_model_paths.yaml as one of embeddings."
 )
 
 _ENDINGS = FILE_EXTENSIONS + CARD_EXTENSIONS
@@ -35,10 +31,7 @@ _ENDINGS = FILE_EXTENSIONS + CARD_EXTENSIONS
 
 @dataclass(frozen=True, slots=True)
 class _Directory:
-    """What a directory held: files and directories by relative path, and what was left out.
-
-    `homes` are the real paths of the linked folders that a user put directly into the top.
-    """
+    """What a directory held: files and directories by relative path, and what was left out."""
 
     path: str
     identity: tuple[int, int]
@@ -47,23 +40,20 @@ class _Directory:
     files: tuple[str, ...]
     directories: tuple[str, ...]
     left_out: Mapping[str, str]
-    homes: tuple[str, ...]
 
 
 class FolderScan:
     """The embedding files below one folder, each directory entered once.
 
-    A link may lead anywhere within `homes`, the real paths of all embeddings folders. A link to a
-    folder that lies directly in this one was put there by the user, so its target is a home too,
-    unless this folder lies in it. All other links are left out, as are devices and pipes.
+    A link may lead anywhere within `homes`, the real paths of all embeddings folders. All other
+    links are left out, as are devices and pipes.
     """
 
     def __init__(self, folder: Path, homes: tuple[str, ...] = ()) -> None:
         self.folder = folder
         self.files: list[str] = []
         self.left_out: dict[str, str] = {}
-        self._own_homes = homes or (os.path.realpath(folder),)
-        self._homes = self._own_homes
+        self._homes = homes or (os.path.realpath(folder),)
         self._known: dict[str, _Directory] = {}
         self._stamps: list[tuple[str, int]] = []
         self._unreadable: dict[str, str] = {}
@@ -78,7 +68,6 @@ class FolderScan:
             return False
         files, left_out = self.files, self.left_out
         unreadable, self._unreadable = self._unreadable, {}
-        self._homes = self._own_homes
         known: dict[str, _Directory] = {}
         self.files = sorted(self._below("", set(), known))
         self._known = known
@@ -116,8 +105,6 @@ class FolderScan:
         if directory is None:
             return
         known[relative] = directory
-        if not relative:
-            self._homes = (*self._own_homes, *directory.homes)
         yield from directory.files
         for below in directory.directories:
             yield from self._below(below, visited, known)
@@ -136,44 +123,31 @@ class FolderScan:
         if before and before.settled and (before.identity, before.changed) == stamp:
             return before
         settled = time.time_ns() - status.st_mtime_ns > SETTLED_AFTER
-        files, directories, left_out, homes = self._listed(path, relative)
-        return _Directory(path, *stamp, settled, files, directories, left_out, homes)
+        files, directories, left_out = self._listed(path, relative)
+        return _Directory(path, *stamp, settled, files, directories, left_out)
 
     def _listed(
         self, path: str, relative: str
-    ) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, str], tuple[str, ...]]:
-        """Files, directories, what is left out, and linked folders that are homes."""
+    ) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, str]]:
+        """Files, directories, and what is left out."""
         found: dict[str, list[str]] = {"folder": [], "file": [], "card": []}
         left_out = {}
         with os.scandir(path) as entries:
-            seen = [(kind, entry) for entry in entries if (kind := _kind(entry))]
-        for kind, entry in sorted(seen, key=lambda one: one[0] != "folder"):
-            name = f"{relative}/{entry.name}" if relative else entry.name
-            problem = self._problem_of_link(entry.path, kind, relative) if _is_link(entry) else ""
-            if problem:
-                left_out[name] = problem
-            else:
-                found[kind].append(name)
+            for entry in entries:
+                kind = _kind(entry)
+                if not kind:
+                    continue
+                name = f"{relative}/{entry.name}" if relative else entry.name
+                if _is_link(entry) and not self._is_at_home(entry.path):
+                    left_out[name] = FOLDER_LEADS_OUT if kind == "folder" else LEADS_OUT
+                else:
+                    found[kind].append(name)
         files = (*found["file"], *_cards(found["card"], found["file"]))
-        homes = () if relative else self._homes[len(self._own_homes) :]
-        return files, tuple(sorted(found["folder"])), left_out, homes
+        return files, tuple(sorted(found["folder"])), left_out
 
-    def _problem_of_link(self, link: str, kind: str, relative: str) -> str:
-        """Why a link is not followed, or ''; what it leads to at the top becomes a home."""
+    def _is_at_home(self, link: str) -> bool:
         target = os.path.realpath(link)
-        if any(home != target and _is_within(home, target) for home in self._own_homes):
-            return HOLDS_ALL
-        if self._is_at_home(target):
-            return ""
-        if kind != "folder":
-            return LEADS_OUT
-        if relative:
-            return FOLDER_LEADS_OUT
-        self._homes = (*self._homes, target)
-        return ""
-
-    def _is_at_home(self, path: str) -> bool:
-        return any(_is_within(path, home) for home in self._homes)
+        return any(_is_within(target, home) for home in self._homes)
 
 
 def _kind(entry: os.DirEntry[str]) -> str:

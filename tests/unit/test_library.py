@@ -259,49 +259,52 @@ def test_a_name_found_lately_needs_no_look_at_the_folders(
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
 def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
-    put(tmp_path / "store", "far.pt")
-    put(tmp_path / "1", "a.pt")
-    (tmp_path / "1" / "link").symlink_to(tmp_path / "store")
+    put(tmp_path / "1", "a.pt", "deep/far.pt")
+    (tmp_path / "1" / "link").symlink_to(tmp_path / "1" / "deep")
     (tmp_path / "1" / "loop").symlink_to(tmp_path / "1")
     library = Library([tmp_path / "1"])
-    assert library.names() == ["a", "link/far"]
-    assert library.resolve("far") == tmp_path / "1" / "link" / "far.pt"
+    assert library.names() == ["a", "deep/far"]
+    assert library.resolve("far") == tmp_path / "1" / "deep" / "far.pt"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
-def test_a_linked_folder_is_the_users_but_links_within_lead_nowhere_else(tmp_path: Path) -> None:
-    """What is unpacked into a folder may bring links; what the user links lies at the top."""
+def test_links_out_of_the_folders_are_left_out_and_said(tmp_path: Path) -> None:
     put(tmp_path / "secret", "s.pt")
-    store = put(tmp_path / "store", "far.pt", "deep/deeper.pt")
-    (store / "way out").symlink_to(tmp_path / "secret")
-    (store / "out.pt").symlink_to(tmp_path / "secret" / "s.pt")
-    (store / "deep" / "near.pt").symlink_to(store / "far.pt")
-    folder = put(tmp_path / "models" / "embeddings", "a.pt", "pack/b.pt")
-    (folder / "mine").symlink_to(store)
-    (folder / "from-mine.pt").symlink_to(store / "far.pt")
+    folder = put(tmp_path / "models" / "embeddings", "a.pt", "pack/b.pt", "pack/deep/c.pt")
+    (folder / "near.pt").symlink_to(folder / "pack" / "b.pt")
+    (folder / "out.pt").symlink_to(tmp_path / "secret" / "s.pt")
+    (folder / "other").symlink_to(tmp_path / "secret")
     (folder / "pack" / "out").symlink_to(tmp_path / "secret")
-    (folder / "pack" / "again").symlink_to(store / "deep")
     (folder / "everything").symlink_to("/")
     (folder / "up").symlink_to(folder.parent)
     (folder / "itself").symlink_to(folder)
     (folder / "round.pt").symlink_to(folder / "round.pt")
     library = Library([folder])
-    wanted = ["a", "from-mine", "mine/deep/deeper", "mine/deep/near", "mine/far", "pack/b"]
+    wanted = ["a", "near", "pack/b", "pack/deep/c"]
+    outside = "is a link to a folder outside the embeddings folders; add that folder to extra_model"
     for _ in range(2):
         assert library.names() == wanted
         for name, said in {
-            "mine/way out/s": r"'mine/way out' is a link to a folder outside the embeddings",
-            "mine/out": r"'mine/out' is a link to a file outside",
-            "pack/out/s.pt": r"'pack/out' is a link to a folder outside the embeddings",
-            "everything/etc/passwd": r"'everything' is a link to a folder that the embeddings",
-            "up/embeddings/a": r"'up' is a link to a folder that the embeddings folder itself",
-            "mine/../../secret/s": "not found",
+            "out": r"'out' is a link to a file outside",
+            "other/s": f"'other' {outside}",
+            "pack/out/s.pt": f"'pack/out' {outside}",
+            "everything/etc/passwd": f"'everything' {outside}",
+            "up/embeddings/a": f"'up' {outside}",
+            "pack/../../secret/s": "not found",
             "secret/s": "not found",
         }.items():
             with pytest.raises(EmbeddingError, match=said):
                 library.resolve(name)
         put(folder, "new.pt")
         wanted = sorted([*wanted, "new"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_an_embeddings_folder_may_itself_be_a_link(tmp_path: Path) -> None:
+    store = put(tmp_path / "store", "a.pt", "sub/b.pt")
+    (store / "again.pt").symlink_to(store / "a.pt")
+    (tmp_path / "embeddings").symlink_to(store)
+    assert Library([tmp_path / "embeddings"]).names() == ["a", "again", "sub/b"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
