@@ -39,7 +39,7 @@ class Plan:
     concepts: tuple[str, ...] = RACED
     development: tuple[str, ...] = DEVELOPMENT
     seeds: tuple[int, ...] = (0, 1, 2)
-    marks: tuple[int, ...] = (96, 192, 384, 768, 1536)
+    marks: tuple[int, ...] = (48, 96, 192, 384, 768)
     tuning_marks: tuple[int, ...] = (192, 384)
     tuned: bool = True
     variants: tuple[str, ...] = ()
@@ -52,7 +52,6 @@ DEVELOP = Plan(
     variants=tuple(VARIANTS),
     concepts=DEVELOPMENT,
     seeds=(0, 1),
-    marks=(48, 96, 192, 384, 768),
     tuned=False,
     styles=(),
 )

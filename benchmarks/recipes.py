@@ -92,13 +92,13 @@ PRESETS: dict[str, Contestant] = {
 """Of the pack's presets, for how they differ from auto; :func:`knobs_of` fills them in."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "rate-0.05": {"learning_rate": 0.05, "warmup_steps": 10},
-    "rate-0.20": {"learning_rate": 0.2, "warmup_steps": 3},
-    "rate-0.30": {"learning_rate": 0.3, "warmup_steps": 3},
-    "short": {"learning_rate": 0.2, "warmup_steps": 3, "steps": 200},
-    "momentum-0.8": {"learning_rate": 0.2, "warmup_steps": 3, "momentum": 0.8},
-    "high-noise": {"learning_rate": 0.2, "warmup_steps": 3, "timestep_from": 0.3},
-    "batch-2": {"learning_rate": 0.12, "warmup_steps": 6, "batch_size": 2, "steps": 800},
+    "rate-0.10": {"learning_rate": 0.1, "warmup_steps": 5, "momentum": 0.9},
+    "rate-0.15": {"learning_rate": 0.15},
+    "rate-0.30": {"learning_rate": 0.3},
+    "momentum-0.9": {"momentum": 0.9, "warmup_steps": 3},
+    "momentum-0": {"learning_rate": 0.16, "momentum": 0.0, "warmup_steps": 0},
+    "high-noise": {"timestep_from": 0.3},
+    "batch-2": {"learning_rate": 0.15, "batch_size": 2, "steps": 800},
 }
 """Changes of our own recipe, tried on the development concepts."""
 

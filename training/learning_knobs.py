@@ -32,8 +32,8 @@ class LearningKnobs:
         maximum=100_000,
     )
     learning_rate: float = knob(
-        0.1,
-        "How far a step turns a vector at most, in radians (0.01 to 0.1; higher learns in fewer "
+        0.2,
+        "How far a step turns a vector at most, in radians (0.02 to 0.2; higher learns in fewer "
         "steps, lower stays nearer to known words). With optimizer adamw it is AdamW's own rate, "
         "about 0.0003 to 0.005.",
         minimum=0.0,
@@ -66,7 +66,7 @@ class LearningKnobs:
         group="optimizer",
     )
     warmup_steps: int = knob(
-        5,
+        2,
         "Steps over which the learning rate rises from nothing, while the optimizer learns how "
         "large gradients are.",
         group="optimizer",
@@ -82,7 +82,7 @@ class LearningKnobs:
         step=0.01,
     )
     momentum: float = knob(
-        0.9,
+        0.5,
         "How much of the last direction a step keeps (0 to 0.99). Higher averages over more "
         "pictures and noise.",
         group="optimizer",

@@ -90,11 +90,11 @@ PRESET_PROSE = (
 )
 FIDELITY_PROSE = (
     "-1 keeps the word near known words, so that it follows the rest of a prompt; 1 follows the "
-    "pictures more closely, with more steps, vectors and learning rate; 0 is the preset as it is."
+    "pictures more closely, with more steps and vectors; 0 is the preset as it is."
 )
 
 LOWEST_STEPS, HIGHEST_STEPS = 0.5, 1.5
-LOWEST_RATE, HIGHEST_RATE = 0.6, 1.5
+LOWEST_RATE = 0.6
 EDITABLE_PRIOR = 0.02
 FAITHFUL_VECTORS = 3
 
@@ -119,7 +119,7 @@ def moved_to(recipe: Recipe, fidelity: float) -> Recipe:
     if fidelity == 0 or recipe.optimizer != "sphere":
         return recipe
     steps = _between(LOWEST_STEPS, HIGHEST_STEPS, fidelity)
-    rate = _between(LOWEST_RATE, HIGHEST_RATE, fidelity)
+    rate = _between(LOWEST_RATE, 1.0, fidelity)
     vectors = recipe.num_vectors
     if fidelity > 0:
         vectors += round(FAITHFUL_VECTORS * fidelity)
@@ -128,7 +128,7 @@ def moved_to(recipe: Recipe, fidelity: float) -> Recipe:
     return recipe.changed(
         steps=max(1, round(recipe.steps * steps)),
         early_stop_after=max(1, round(recipe.early_stop_after * steps)),
-        learning_rate=min(1.0, recipe.learning_rate * rate),
+        learning_rate=recipe.learning_rate * rate,
         num_vectors=min(75, vectors),
         prior=max(recipe.prior, -fidelity * EDITABLE_PRIOR),
     )
