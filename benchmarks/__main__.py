@@ -28,9 +28,6 @@ from . import (
 from .race_cells import Store
 
 STEP_TIMES = "step_times.json"
-SIZES = ((256, 1), (512, 1), (256, 4))
-"""Picture sides and batches of the steps at full size; the first alone with --quick."""
-NEEDED_GIB = 10
 
 
 def _judge(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
@@ -59,17 +56,7 @@ def _steps(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
 
 
 def _size(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
-    cases = SIZES[:1] if options.quick else SIZES
-    found, skipped = [], []
-    for side, batch in cases:
-        name = f"SD 1.5, {side} x {side}, batch {batch}"
-        if full_size.free_gib() < NEEDED_GIB:
-            skipped.append(f"{name}: skipped, fewer than {NEEDED_GIB} GiB are free.")
-            continue
-        steps = 1 if options.quick else 3
-        found.append((name, full_size.measure(comfyui, side, batch, steps)))
-    skipped.append("SDXL: skipped, its float32 weights and a step need more than 24 GiB.")
-    return "\n\n".join([full_size.table(found), *skipped])
+    return full_size.measured(comfyui, quick=options.quick)
 
 
 def _race(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:

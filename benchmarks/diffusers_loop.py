@@ -1,6 +1,6 @@
 """The textual-inversion loop that diffusers documents, written from its description.
 
-The whole token table is a parameter of AdamW (weight decay 0.01), every row but the new ones is
+The whole token table is a parameter of AdamW (weight decay 0.01), every row but the new one is
 written back after each step, a template is drawn for every picture, timesteps are uniform,
 and every picture goes through the VAE again in every step.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,11 +18,11 @@ TEMPLATES = ("a photo of a {}", "a rendering of a {}", "a picture of the {}", "a
 
 
 class DiffusersLoop:
-    """One step is `step(pictures)`; `new_row` is the id of the word's row in the token table."""
+    """One step is `step(pictures)`; `new_row` is the id of the word's row in every token table."""
 
     def __init__(
         self,
-        text: torch.nn.Module,
+        texts: Sequence[torch.nn.Module],
         unet: torch.nn.Module,
         encode_pictures: Callable[[Tensor], Tensor],
         tokenize: Callable[[str], Sequence[int]],
@@ -31,14 +32,16 @@ class DiffusersLoop:
         learning_rate: float = 2e-3,
         seed: int = 0,
     ) -> None:
-        self.text, self.unet, self.alphas, self.new_row = text, unet, alphas, new_row
+        self.texts, self.unet, self.alphas, self.new_row = texts, unet, alphas, new_row
         self.encode_pictures, self.tokenize = encode_pictures, tokenize
         unet.requires_grad_(False)
-        text.requires_grad_(False)
-        self.table = text.get_input_embeddings().weight
-        self.table.requires_grad_(True)
-        self.original = self.table.detach().clone()
-        self.optimiser = torch.optim.AdamW([self.table], lr=learning_rate, weight_decay=1e-2)
+        for text in texts:
+            text.requires_grad_(False)
+        self.tables = [text.get_input_embeddings().weight for text in texts]
+        for table in self.tables:
+            table.requires_grad_(True)
+        self.originals = [table.detach().clone() for table in self.tables]
+        self.optimiser = torch.optim.AdamW(self.tables, lr=learning_rate, weight_decay=1e-2)
         self.random = random.Random(seed)
 
     def step(self, pictures: Tensor) -> float:
@@ -50,15 +53,25 @@ class DiffusersLoop:
         alpha = self.alphas[times].view(-1, 1, 1, 1)
         noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
         prompts = [self.random.choice(TEMPLATES) for _ in latents]
-        ids = torch.tensor([self.tokenize(prompt) for prompt in prompts])
-        context = self.text(ids).last_hidden_state
-        predicted = self.unet(noisy, times, encoder_hidden_states=context).sample
+        conditions = self.condition(prompts, pictures)
+        predicted = self.unet(noisy, times, **conditions).sample
         loss = torch.nn.functional.mse_loss(predicted, noise)
         loss.backward()
         self.optimiser.step()
         self.optimiser.zero_grad()
-        with torch.no_grad():
-            others = torch.ones(len(self.table), dtype=torch.bool)
-            others[self.new_row] = False
-            self.table[others] = self.original[others]
+        self._restore()
         return float(loss.detach())
+
+    def condition(self, prompts: Sequence[str], pictures: Tensor) -> dict[str, Any]:
+        """What the network reads beside latents and timesteps."""
+        return {"encoder_hidden_states": self.texts[0](self.ids(prompts)).last_hidden_state}
+
+    def ids(self, prompts: Sequence[str]) -> Tensor:
+        return torch.tensor([self.tokenize(prompt) for prompt in prompts])
+
+    @torch.no_grad()
+    def _restore(self) -> None:
+        for table, original in zip(self.tables, self.originals, strict=True):
+            others = torch.ones(len(table), dtype=torch.bool)
+            others[self.new_row] = False
+            table[others] = original[others]

@@ -70,7 +70,7 @@ def _loop(learner: Learner, comfyui: Path, checkpoint: Path) -> DiffusersLoop:
     vae = learner.sampler.vae.first_stage_model
     words = networks.tokenizer
     return DiffusersLoop(
-        networks.text,
+        (networks.text,),
         networks.unet,
         lambda pictures: 0.18215 * vae.encode(pictures * 2 - 1),
         lambda prompt: words(prompt.format("toy"), padding="max_length", max_length=77)[
