@@ -130,13 +130,14 @@ def _child(comfyui: Path, loop: str, network: Network, *numbers: int) -> FullSiz
     settled = _status("VmRSS")
     _reset_peak()
     prepared, caching = _timed(lambda: started(pictures))
-    flops = _counted(prepared.step)
+    prepared.step()
     before = time.perf_counter(), time.process_time()
     for _ in range(steps):
         prepared.step()
     seconds = (time.perf_counter() - before[0]) / steps
     spent = (time.process_time() - before[1]) / steps
     peak = _status("VmHWM")
+    flops = _counted(prepared.step)
     return FullSize(loop, seconds, spent, (peak - settled) / GIB, peak / GIB, caching, flops, rate)
 
 
@@ -146,7 +147,10 @@ def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def _counted(step: Callable[[], Any]) -> float:
-    """FLOPs of a step: twice its multiplications, attention as plain products."""
+    """FLOPs of a step: twice its multiplications.
+
+    Attention is made of plain products meanwhile, whose memory no real step takes.
+    """
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
