@@ -106,7 +106,9 @@ class ConceptsRun:
         }
         dataset = Dataset(interleaved([start.dataset.pictures for start in starts]))
         trainer = Trainer(recipe, encoder, denoiser, dataset, initial, words=self.names)
-        first.shown_rows = slice(0, recipe.num_vectors)
+        for number, run in enumerate(self.runs):
+            run.shown_rows = rows_of(number, recipe.num_vectors)
+        first.companions = self.runs[1:]
         progress = NodeProgress(recipe.steps, first.request.node_id)
         try:
             finished = first.follow(trainer, lent, own[0][0], progress)
@@ -135,5 +137,10 @@ def interleaved(groups: Sequence[Sequence[CachedPicture]]) -> list[CachedPicture
 
 def part(vectors: Vectors, number: int, num_vectors: int) -> dict[str, torch.Tensor]:
     """The vectors of concept ``number`` out of those of all."""
-    rows = slice(number * num_vectors, (number + 1) * num_vectors)
+    rows = rows_of(number, num_vectors)
     return {key: each[rows].clone() for key, each in vectors.items()}
+
+
+def rows_of(number: int, num_vectors: int) -> slice:
+    """Where the vectors of concept ``number`` lie among those of all."""
+    return slice(number * num_vectors, (number + 1) * num_vectors)

@@ -53,7 +53,7 @@ class RunFiles:
 
     def snapshot(self, embedding: Embedding, step: int) -> None:
         """Keep a mid-run embedding beside the file to come."""
-        name = f"{self.request.name}-snapshots/step-{step:06d}"
+        name = f"{embedding.name}-snapshots/step-{step:06d}"
         try:
             save(embedding.renamed(name), self.request.folder, overwrite=True)
         except EmbeddingError as error:

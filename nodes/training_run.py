@@ -80,6 +80,7 @@ class TrainingRun:
         self.last_preview: torch.Tensor | None = None
         self.size = (0, 0)
         self.shown_rows = slice(None)
+        self.companions: Sequence[TrainingRun] = ()
         self.initializer_text = request.initializer_text
         self.notices = list(request.notices)
         self.history = History()
@@ -228,10 +229,13 @@ class TrainingRun:
             progress.picture(sheet(pictures))
 
     def _snapshot(self, event: Snapshotted, trainer: Trainer) -> None:
-        sources = trainer.dataset.num_sources
-        if self.files is not None:
-            vectors = self._shown(event.vectors)
-            self.files.snapshot(self._embedding(vectors, event.step, sources), event.step)
+        """Keep the word as it is now, and those that are learnt together with it."""
+        files, sources = self.files, trainer.dataset.num_sources
+        if files is None:
+            return
+        for run in (self, *self.companions):
+            vectors = run._shown(event.vectors)
+            files.snapshot(run._embedding(vectors, event.step, sources), event.step)
 
     def _shown(self, vectors: Vectors) -> dict[str, torch.Tensor]:
         """The vectors of this run's own word, where several are learnt together."""

@@ -107,6 +107,14 @@ def test_together_where_a_caption_names_another(requests_for, tmp_path):
     ]
 
 
+def test_words_learnt_together_all_have_snapshots(requests_for, tmp_path):
+    _, results = run(requests_for(snapshot_every=3, num_vectors=2, keep="last"), "together")
+    for result in results:
+        name = result.embedding.name
+        kept = load_file(tmp_path / f"{name}-snapshots" / "step-000003.safetensors")["emb_params"]
+        assert torch.equal(kept, result.embedding.vectors["clip_l"])
+
+
 def test_the_mode_can_be_told(requests_for):
     from textual_inversion.nodes.concepts_run import ConceptsRun
 
