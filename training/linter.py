@@ -47,7 +47,7 @@ def _rates(recipe: Recipe, norm: float, width: int) -> list[str]:
         if max(rates) > HOT_TURN:
             found.append(
                 f"A learning rate of {max(rates):g} radians jumps over what it looks for; 0.02 to "
-                "0.1 is usual."
+                "0.2 is usual."
             )
         return found
     walk = math.sqrt(width * sum(rate * rate for rate in rates)) / norm
