@@ -43,7 +43,7 @@ class NodeProgress:
             self.probe = (event.initial_loss, event.best_loss, event.best_step)
         elif isinstance(event, Finished):
             self.bar.update_absolute(self.steps, self.steps)
-            self._send(self.line() + f" · {self.seconds:.0f} s")
+            self._send(f"{self.line()} · {self.seconds:.0f} s")
             return
         now = time.perf_counter()
         if now - self.last_line >= SECONDS_BETWEEN_LINES:
@@ -72,18 +72,18 @@ class NodeProgress:
         return (last - first) / max(end - begin, 1e-9)
 
     def line(self) -> str:
-        """'step 120/400 · loss 0.043 · probe 0.039 -> 0.036 at step 110 · 5.2 it/s · 0:54 left'."""
+        """Two lines: 'step 120/400 · 0:54 left · 5.2 it/s' and, once known, the losses."""
         parts = [f"step {self.step}/{self.steps}"]
-        if self.loss is not None:
-            parts.append(f"loss {self.loss:.4f}")
-        if self.probe is not None:
-            first, best, step = self.probe
-            parts.append(f"probe {first:.4f} -> {best:.4f} at step {step}")
         if self.speed:
             left = round((self.steps - self.step) / self.speed)
-            parts.append(f"{self.speed:.2f} it/s")
-            parts.append(f"{left // 60}:{left % 60:02d} left")
-        return " · ".join(parts)
+            parts += [f"{left // 60}:{left % 60:02d} left", f"{self.speed:.2f} it/s"]
+        losses = []
+        if self.loss is not None:
+            losses.append(f"loss {self.loss:.4f}")
+        if self.probe is not None:
+            first, best, step = self.probe
+            losses.append(f"probe {first:.4f} -> {best:.4f} at step {step}")
+        return "\n".join(" · ".join(each) for each in (parts, losses) if each)
 
     def _send(self, text: str) -> None:
         server = _server()

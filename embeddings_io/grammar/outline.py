@@ -7,9 +7,15 @@ import re
 MOST = 60
 """Characters of the prompt's line that are shown."""
 
+OPEN, CLOSE = ">>>", "<<<"
+
 
 def outlined(text: str, written: str) -> str:
-    """The line of `text` that holds `written`, and below it a line of carets; '' if none does."""
+    """The line of `text` that holds `written`, which is put between marks; '' if none does.
+
+    The marks stand within the line, since the page's error dialogs centre their text and set it in
+    a proportional font, so that nothing on a line of its own would stand below the name.
+    """
     found = re.search(re.escape(written), text)
     if found is None:
         return ""
@@ -20,4 +26,5 @@ def outlined(text: str, written: str) -> str:
     if len(line) > MOST:
         cut = max(0, min(start - (MOST - length) // 2, len(line) - MOST))
         line, start = line[cut : cut + max(MOST, length)], start - cut
-    return f"  {line}\n  {' ' * start}{'^' * length}"
+    end = start + length
+    return f"  {line[:start]}{OPEN}{line[start:end]}{CLOSE}{line[end:]}"

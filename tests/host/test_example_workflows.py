@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from pathlib import Path
 
@@ -19,6 +20,7 @@ EXAMPLES = sorted((ROOT / "example_workflows").glob("*.json"))
 POSTED = ROOT / "tests" / "host" / "workflows"
 PAGE_ONLY = {"MarkdownNote", "Note"}
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+ROOM = {"LoadImage": 80, "EmptyLatentImage": 40, "CheckpointLoaderSimple": 20, "VAEDecode": 20}
 AFTER_WIDGET = {"control_after_generate", "image_upload"}
 
 
@@ -99,6 +101,29 @@ def test_links_join_what_exists(path: Path) -> None:
         assert link in nodes[origin]["outputs"][slot]["links"]
         assert nodes[target]["inputs"][place]["link"] == link
         assert nodes[origin]["outputs"][slot]["type"] == kind
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=named)
+def test_no_node_covers_another(path: Path) -> None:
+    page = json.loads(path.read_text(encoding="utf-8"))
+    places = {node["id"]: place(node) for node in page["nodes"]}
+    for one, other in itertools.combinations(page["nodes"], 2):
+        (left, top, right, bottom), (x, y, ends, ground) = places[one["id"]], places[other["id"]]
+        apart = right <= x or ends <= left or bottom <= y or ground <= top
+        assert apart, f"{one['type']} {one['id']} and {other['type']} {other['id']}"
+    for group in page["groups"]:
+        x, y, width, height = group["bounding"]
+        for node in page["nodes"]:
+            left, top, right, bottom = places[node["id"]]
+            outside = right <= x or x + width <= left or bottom <= y or y + height <= top
+            inside = x <= left and right <= x + width and y <= top and bottom <= y + height
+            assert outside or inside, f"{node['type']} {node['id']} on the edge of {group['title']}"
+
+
+def place(node: dict) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of a node with its title and what Nodes 2.0 adds below."""
+    (x, y), (width, height) = node["pos"], node["size"]
+    return x, y - 30, x + width, y + height + ROOM.get(node["type"], 0)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=named)

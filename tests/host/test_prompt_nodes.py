@@ -97,7 +97,7 @@ def test_a_missing_name_stops_with_the_place(client, folder: Path) -> None:
     run = client.run(drawing(encoder("a embedding:fisrt, sky")))
     assert run.failed_node == "positive"
     assert "Embedding 'fisrt' not found. Did you mean 'first'?" in run.error
-    assert "^^^^^^^^^^^^^^^" in run.error
+    assert "a >>>embedding:fisrt<<<, sky" in run.error
 
 
 def test_wires_are_words(client, folder: Path) -> None:

@@ -98,7 +98,7 @@ def test_missing_names_in_every_form(vocabulary: Vocabulary, text: str, name: st
         compose(text, vocabulary)
     said = str(raised.value).splitlines()
     assert said[0] == f"Embedding '{name}' not found. Did you mean 'wired'?"
-    outlined = said[1][said[2].index("^") : said[2].rindex("^") + 1]
+    outlined = said[1][said[1].index(">>>") + 3 : said[1].rindex("<<<")]
     assert name in outlined and outlined in text
     assert compose(text, vocabulary, missing="drop").text == "a, b"
     warned = compose(text, vocabulary, missing="warning")
