@@ -7,6 +7,7 @@ locales/en/nodeDefs.json after a schema has changed.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,10 @@ def table(node: dict[str, Any]) -> str:
     optional = node["input"].get("optional", {})
     for name, entry in inputs_of(node).items():
         mark = " (optional)" if name in optional else ""
-        lines.append(f"| `{name}`{mark} | {_values(name, entry)} | {entry[1]['tooltip']} |")
+        lines.append(f"| `{name}`{mark} | {_values(name, entry)} | {prose(entry[1]['tooltip'])} |")
     lines += ["", "| Output | What it is |", "| --- | --- |"]
     for name, tooltip in zip(node["output_name"], node["output_tooltips"], strict=True):
-        lines.append(f"| `{name}` | {tooltip} |")
+        lines.append(f"| `{name}` | {prose(tooltip)} |")
     return "\n".join(lines)
 
 
@@ -58,6 +59,11 @@ def texts(node: dict[str, Any]) -> dict[str, Any]:
             )
         },
     }
+
+
+def prose(text: str) -> str:
+    """A tooltip as Markdown: what it shows of a prompt's own signs is not taken for markup."""
+    return re.sub(r"[\\<*|]", r"\\\g<0>", text)
 
 
 def _values(name: str, entry: list[Any]) -> str:
