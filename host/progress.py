@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import comfy.model_management
@@ -53,6 +54,11 @@ class NodeProgress:
     def picture(self, image: Image.Image) -> None:
         """Show a preview picture on the node."""
         self.bar.update_absolute(self.step, self.steps, ("JPEG", image, 512))
+
+    def cancelled(self, names: Sequence[str]) -> None:
+        """Say on the node what is left of a run after Cancel."""
+        words = ", ".join(f"embedding:{name}" for name in names)
+        self._send(f"cancelled at step {self.step}/{self.steps}\nthe best so far is saved: {words}")
 
     def skip_time(self) -> None:
         """Forget the time since the last step, which went into something else."""

@@ -116,6 +116,7 @@ class ConceptsRun:
             best = trainer.best_so_far()
             for number, run in enumerate(self.runs):
                 run.keep(part(best, number, recipe.num_vectors), trainer)
+            progress.cancelled(self.names)
             raise
         for number, run in enumerate(self.runs):
             run.history = first.history

@@ -127,6 +127,7 @@ class TrainingRun:
             finished = self.follow(trainer, lent, example, progress)
         except Interrupted:
             self.keep(trainer.best_so_far(), trainer)
+            progress.cancelled([self.request.name])
             raise
         return self.saved(finished, trainer, example)
 

@@ -94,7 +94,7 @@ def test_cancelled_it_keeps_the_best_and_passes_the_cancel_on(
     from textual_inversion.host.progress import NodeProgress
 
     before = models.sample()
-    steps = []
+    steps, lines = [], []
     shown = NodeProgress.show
 
     def cancelling(progress, event):
@@ -104,9 +104,13 @@ def test_cancelled_it_keeps_the_best_and_passes_the_cancel_on(
             model_management.interrupt_current_processing(True)
 
     monkeypatch.setattr(NodeProgress, "show", cancelling)
+    monkeypatch.setattr(NodeProgress, "_send", lambda progress, line: lines.append(line))
     with pytest.raises(model_management.InterruptProcessingException):
         run(request_for({"steps": 500, "preview_every": 0}))
     assert max(steps) <= 3
+    assert lines[0].startswith("step 1/500\nloss ") or lines[0].startswith("step 0/500")
+    said = f"cancelled at step {max(steps)}/500\nthe best so far is saved: embedding:word"
+    assert lines[-1] == said
     stored = load_file(tmp_path / "word.safetensors")["emb_params"]
     assert stored.shape == (1, 768) and stored.isfinite().all()
     assert torch.equal(models.sample(), before)
