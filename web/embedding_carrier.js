@@ -15,7 +15,8 @@ app.registerExtension({
       box.callback?.(packed);
       app.graph.setDirtyCanvas(true, true);
       // So that the page knows that the workflow has changed, as after typing.
-      app.extensionManager?.workflow?.activeWorkflow?.changeTracker?.checkState?.();
+      const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
+      (tracker?.captureCanvasState ?? tracker?.checkState)?.call(tracker);
     };
   },
 });
