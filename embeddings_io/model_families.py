@@ -64,7 +64,8 @@ def fit(name: str, widths: Mapping[str, int], encoders: Mapping[str, int]) -> Fi
     used = tuple(key for key, width in encoders.items() if widths.get(key) == width)
     if set(used) == set(encoders) == set(widths):
         return Fit(used)
-    outcome = f"only {_listed(used)} will be used" if used else "it cannot be used here"
+    refused = "it cannot be used here; connect the CLIP of a model that it was made for"
+    outcome = f"only {_listed(used)} will be used" if used else refused
     return Fit(
         used,
         f"'{name}' is made for {made_for(widths)} ({_sized(widths)}); this CLIP has "

@@ -11,8 +11,8 @@ import torch
 
 from ..embeddings_io.embedding import Embedding, EmbeddingError
 from ..embeddings_io.vocabulary import Known
-from .clip_encoders import fit_in
-from .knowing_tokenizer import is_part, taught
+from .clip_encoders import encoders_of, fit_in, tokenizer_parts
+from .knowing_tokenizer import taught
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def clip_with(
     place; one sentence in the log says so. Raises EmbeddingError with that sentence if an embedding
     has none for any of the encoders.
     """
-    tokenizer_parts(clip)
+    encoders_of(clip)
     for embedding in embeddings:
         _check_fit(embedding, clip)
     known = {embedding.name: Known(embedding, origin) for embedding in embeddings}
@@ -47,41 +47,16 @@ def known_by(clip: Any) -> dict[str, Known]:
     return dict(getattr(clip.tokenizer, KNOWN, {}))
 
 
-def tokenizer_parts(clip: Any) -> dict[str, Any]:
-    """The tokenizers of a CLIP's text encoders by attribute; '' where it is one itself.
-
-    Raises EmbeddingError if none of them has a place for embeddings.
-    """
-    tokenizer = clip.tokenizer
-    parts = {name: value for name, value in vars(tokenizer).items() if is_part(value)}
-    if is_part(tokenizer):
-        parts[""] = tokenizer
-    if not parts:
-        raise EmbeddingError(
-            f"This CLIP's tokenizer ({type(tokenizer).__name__}) has no place for embeddings."
-        )
-    return parts
-
-
-def vectors_for(part: Any, vectors: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
-    """The rows [n, d] that fit a tokenizer's text encoder, or None."""
-    rows = vectors.get(part.embedding_key)
-    return rows if rows is not None and rows.shape[-1] == part.embedding_size else None
-
-
-def encoders_without(clip: Any, embedding: Embedding) -> list[str]:
-    """The encoder keys of a CLIP that an embedding has no vectors for."""
-    parts = tokenizer_parts(clip).values()
-    return [p.embedding_key for p in parts if vectors_for(p, embedding.vectors) is None]
-
-
 def _with_words(
     clip: Any, words: Mapping[str, Mapping[str, torch.Tensor]], known: Mapping[str, Known]
 ) -> Any:
-    parts = tokenizer_parts(clip)
+    encoders = encoders_of(clip)
     tokenizer = copy.copy(clip.tokenizer)
-    for attribute, part in parts.items():
-        fitting = {name: _rows_or_none(part, vectors) for name, vectors in words.items()}
+    for attribute, part in tokenizer_parts(clip).items():
+        fitting: dict[str, torch.Tensor] = {}
+        for name, vectors in words.items():
+            rows = encoders[attribute].rows(vectors) if attribute in encoders else None
+            fitting[name] = rows if rows is not None else torch.empty(0, part.embedding_size)
         if attribute:
             setattr(tokenizer, attribute, taught(part, fitting))
         else:
@@ -90,11 +65,6 @@ def _with_words(
     knowing = clip.clone()
     knowing.tokenizer = tokenizer
     return knowing
-
-
-def _rows_or_none(part: Any, vectors: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    rows = vectors_for(part, vectors)
-    return rows if rows is not None else torch.empty(0, part.embedding_size)
 
 
 def _check_fit(embedding: Embedding, clip: Any) -> None:

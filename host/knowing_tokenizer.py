@@ -3,6 +3,10 @@
 A taught tokenizer reads references to its words as people write them, beside commas, quotes and
 brackets too, resolves them before it looks on disk, and keeps the vectors of one embedding in one
 window. Text without its words gives the tokens that it gave before.
+
+Where ComfyUI looks up embeddings, its own look-up answers with the words' vectors, and white space
+around them is what it makes of it. Where it does not, the vocabulary gives vectors for words, and
+everything around them stays as it is written.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import torch
 from ..embeddings_io.names import without_extension
 from ..embeddings_io.references import expand, leading_name
 from ..embeddings_io.unweighted import expand_unweighted
+from .splicing import Splicing
 from .windows import Row, has_windows, joined_windows, without_word_ids, wrapped_vectors
 
 LOOK_UP = "_try_get_embedding"
@@ -35,8 +40,11 @@ def taught(part: Any, words: Mapping[str, torch.Tensor]) -> Any:
     knowing.words = {**getattr(part, "words", {}), **words}
     if not hasattr(part, "words"):
         knowing.reads_files = part.embedding_directory is not None
-    if part.embedding_directory is None:
+    if part.embedding_directory is None and has_windows(part):
         knowing.embedding_directory = []
+    elif part.embedding_directory is None:
+        knowing.tokenizer = Splicing.over(part, knowing.words, knowing.known)
+        knowing.disable_weights = not _weighs(part)
     return knowing
 
 
@@ -67,8 +75,7 @@ class Knowing:
         run = (embedding_name.split() or [""])[0]
         known = leading_name(run, self.known)
         if known is not None:
-            behind = embedding_name.lstrip()[known[1] :]
-            rest = " ".join(behind.split()) if self.reads_files else behind.lstrip()
+            rest = " ".join(embedding_name.lstrip()[known[1] :].split())
             return self._answer(self.words[known[2]], known[2], rest)
         if not run:
             return self._answer(None, "", "")
@@ -86,6 +93,12 @@ def _is_llm(part: Any) -> bool:
     some, Qwen Image and Hunyuan Video among them, fail on a bare tensor.
     """
     return not part.tokenizer_adds_end_token
+
+
+def _weighs(part: Any) -> bool:
+    """False for a tokenizer that reads the brackets of weights as ordinary characters."""
+    rows = part.tokenize_with_weights("(a:2)")
+    return any(weight != 1.0 for row in rows for _, weight, *_ in row)
 
 
 @lru_cache(maxsize=64)

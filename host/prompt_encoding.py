@@ -14,9 +14,11 @@ from ..embeddings_io.grammar.arithmetic import evaluate
 from ..embeddings_io.grammar.formula import Expression, Named
 from ..embeddings_io.library import Library
 from ..embeddings_io.vocabulary import Known, Vocabulary
-from .clip_with import clip_with_words, known_by, tokenizer_parts, vectors_for
+from .arrival import Words, unreached
+from .clip_encoders import Encoder, encoders_of
+from .clip_with import clip_with_words, known_by
+from .token_counts import token_lines
 from .token_table import table_rows
-from .windows import content_lengths, has_windows
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ def encode_prompt(
     """Expand, check and encode a prompt; what ComfyUI understands gives the same bits.
 
     `memory` holds embeddings by name that win over the library's files. Raises EmbeddingError for
-    missing names (see compose), formulas that make no sense, and embeddings of another family.
+    missing names (see compose), formulas that make no sense, embeddings of another family, and
+    those that the CLIP's tokenizer leaves out.
     """
     vocabulary = Vocabulary(library, memory)
     composition = compose(
@@ -58,65 +61,88 @@ def encode_prompt(
         missing=missing,
         keywords=vocabulary.keywords(keywords, bare_names),
     )
+    encoders = list(encoders_of(clip).values()) if composition.words else []
     words = {
-        name: word_vectors(clip, expression, vocabulary)
+        name: word_vectors(clip, encoders, expression, vocabulary)
         for name, expression in composition.words.items()
     }
     partly = [
         line
         for name, vectors in words.items()
-        if (line := _fit(clip, composition.words[name], vectors, vocabulary))
+        if (line := _fit(encoders, composition.words[name], vectors, vocabulary))
     ]
     knowing = clip_with_words(clip, words) if words else clip
-    conditioning = knowing.encode_from_tokens_scheduled(knowing.tokenize(composition.text))
+    tokens = knowing.tokenize(composition.text)
+    partly += _left_out(knowing, encoders, composition, words, tokens) if words else []
+    conditioning = knowing.encode_from_tokens_scheduled(tokens)
     report = _report(composition, partly, knowing)
     return EncodedPrompt(conditioning, composition.text, report)
 
 
 def word_vectors(
-    clip: Any, expression: Expression, vocabulary: Vocabulary
+    clip: Any, encoders: Sequence[Encoder], expression: Expression, vocabulary: Vocabulary
 ) -> Mapping[str, torch.Tensor]:
     if isinstance(expression, Named) and not expression.is_sliced:
         return vocabulary.embedding(expression.target or "").vectors
     found: dict[str, torch.Tensor] = {}
-    for attribute, part in tokenizer_parts(clip).items():
+    for encoder in encoders:
         rows = evaluate(
             expression,
-            lambda named, part=part: vectors_for(  # type: ignore[misc]
-                part, vocabulary.embedding(named.target or "").vectors
+            lambda named, encoder=encoder: encoder.rows(  # type: ignore[misc]
+                vocabulary.embedding(named.target or "").vectors
             ),
-            lambda words, attribute=attribute, part=part: table_rows(  # type: ignore[misc]
-                clip, attribute, part, words
-            ),
+            lambda words, encoder=encoder: table_rows(clip, encoder, words),  # type: ignore[misc]
         )
         if rows is not None:
-            found[part.embedding_key] = rows
+            found[encoder.key] = rows
     return found
 
 
 def _fit(
-    clip: Any,
+    encoders: Sequence[Encoder],
     expression: Expression,
     vectors: Mapping[str, torch.Tensor],
     vocabulary: Vocabulary,
 ) -> str | None:
     """A warning if some encoders see nothing of a word. Raises EmbeddingError if none does."""
-    parts = tokenizer_parts(clip).values()
-    absent = [one.embedding_key for one in parts if vectors_for(one, vectors) is None]
+    absent = [one.key for one in encoders if one.rows(vectors) is None]
     shown = _shown(expression)
-    if len(absent) == len(parts):
-        wanted = ", ".join(f"{one.embedding_key} [{one.embedding_size}]" for one in parts)
+    if len(absent) == len(encoders):
+        wanted = ", ".join(f"{one.key} [{one.width}]" for one in encoders)
         held = ""
         if isinstance(expression, Named):
             held = f" has {vocabulary.embedding(expression.target or '').describe()} and"
         raise EmbeddingError(
             f"{shown}{held} cannot be used here: this CLIP's text encoders are {wanted}; it was "
-            "made for another model family."
+            "made for another model family, so use one made for this family, or words."
         )
     if not absent:
         return None
-    used = ", ".join(one.embedding_key for one in parts if one.embedding_key not in absent)
+    used = ", ".join(one.key for one in encoders if one.key not in absent)
     return f"{shown} has no vectors for {', '.join(absent)}; only {used} sees it."
+
+
+def _left_out(
+    clip: Any,
+    encoders: Sequence[Encoder],
+    composition: Composition,
+    words: Words,
+    tokens: Any,
+) -> list[str]:
+    """Warnings about encoders that do not get a word's vectors, though it has some for them.
+
+    Raises EmbeddingError if none of them gets all.
+    """
+    lines = []
+    for name, missing, is_lost in unreached(composition.text, words, encoders, tokens):
+        left_out = f"{_shown(composition.words[name])} does not reach {', '.join(missing)}"
+        if is_lost:
+            raise EmbeddingError(
+                f"{left_out}: ComfyUI's {type(clip.tokenizer).__name__} cuts the prompt off before "
+                "it or passes over it; write it earlier in a shorter prompt, or use words."
+            )
+        lines.append(f"{left_out}, whose tokenizer leaves it out.")
+    return lines
 
 
 def _shown(expression: Expression) -> str:
@@ -124,19 +150,7 @@ def _shown(expression: Expression) -> str:
 
 
 def _report(composition: Composition, partly: Sequence[str], clip: Any) -> str:
-    windows = _window_lines(clip, composition.text) if composition.resolved else []
+    tokens = token_lines(clip, composition.text) if composition.resolved else []
     warnings = [*composition.warnings, *dict.fromkeys(partly)]
     lines = [*composition.resolved, *(f"Warning: {warning}" for warning in warnings)]
-    return "\n".join([*(lines or ["No embeddings in this text."]), *windows])
-
-
-def _window_lines(clip: Any, text: str) -> list[str]:
-    lines = []
-    for part in tokenizer_parts(clip).values():
-        if has_windows(part):
-            room = part.max_length - 2
-            counts = content_lengths(part.tokenize_with_weights(text, True), part)
-            used = ", ".join(f"{count} of {room}" for count in counts)
-            left = room - counts[-1]
-            lines.append(f"{part.embedding_key}: {used} tokens used, {left} left.")
-    return lines
+    return "\n".join([*(lines or ["No embeddings in this text."]), *tokens])

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
 
 from ..embeddings_io.embedding import EmbeddingError
+from .clip_encoders import Encoder
 
 
-def table_rows(clip: Any, attribute: str, part: Any, text: str) -> torch.Tensor:
+def table_rows(clip: Any, encoder: Encoder, text: str) -> torch.Tensor:
     """The token table's rows [tokens, d] for `text`, float32 on the CPU.
 
-    `attribute` is the tokenizer's name within the CLIP. Raises EmbeddingError for a text without
-    tokens, and where the encoder cannot be told.
+    Raises EmbeddingError for a text without tokens, and where the table is out of sight.
     """
+    part = encoder.part
     last = -1 if part.tokenizer_adds_end_token else None
     ids = part.tokenizer(text)["input_ids"][part.tokens_start : last]
     if not ids:
-        raise EmbeddingError(f"The words {text!r} have no tokens in {part.embedding_key}.")
-    clip.load_model()
-    table = _encoder(clip, attribute, part).transformer.get_input_embeddings()
+        raise EmbeddingError(f"The words {text!r} have no tokens in {encoder.key}.")
+    if encoder.module is None:
+        raise EmbeddingError(
+            f"Words in a formula cannot be looked up in {encoder.key} of this CLIP; use "
+            "embeddings alone."
+        )
+    _load(clip, text)
+    table = encoder.module.transformer.get_input_embeddings()
     place = torch.tensor(ids, dtype=torch.long, device=table.weight.device)
     with torch.no_grad():
         return table(place, out_dtype=torch.float32).detach().to("cpu", torch.float32).clone()
 
 
-def _encoder(clip: Any, attribute: str, part: Any) -> Any:
-    model = clip.cond_stage_model
-    for name in (attribute, part.embedding_key):
-        named = getattr(model, name, None) if name else None
-        if named is not None and hasattr(named, "transformer"):
-            return named
-    inside = [one for one in model.children() if hasattr(one, "transformer")]
-    if len(inside) != 1:
-        raise EmbeddingError(
-            f"Words in a formula cannot be looked up in {part.embedding_key} of a "
-            f"{type(model).__name__}; use embeddings alone."
-        )
-    return inside[0]
+def _load(clip: Any, text: str) -> None:
+    """As encoding does; ComfyUI estimates the memory by the tokens, since 0.12, where it can."""
+    takes_tokens = bool(inspect.signature(clip.load_model).parameters)
+    clip.load_model(*([clip.tokenize(text)] if takes_tokens else []))

@@ -28,6 +28,12 @@ def has_windows(part: Any) -> bool:
     )
 
 
+def room_in(part: Any) -> int | None:
+    """Tokens of text in one row of a tokenizer that begins a new row when one is full."""
+    ends = sum(token is not None for token in (part.start_token, part.end_token))
+    return part.max_length - ends if ends and 0 < part.max_length < LONGEST_WINDOW else None
+
+
 def joined_windows(rows: list[Row], part: Any) -> list[Row]:
     """Rows with word ids, filled anew if an embedding that fits into one window was cut.
 
@@ -94,12 +100,19 @@ def _specials(part: Any) -> tuple[int, int, int]:
 
 def _content(row: Row, part: Any) -> Row:
     """The tokens between start and the first end token of no word."""
+    if part.pad_left:
+        padding = next((i for i, token in enumerate(row) if not _is_pad(token, part)), len(row))
+        row = row[padding:]
     inside = row[1:] if part.start_token is not None else row
     for position, token in enumerate(inside):
         is_special = len(token) < 3 or token[2] == 0
         if is_special and not _is_vector(token[0]) and token[0] in (part.end_token, part.pad_token):
             return inside[:position]
     return inside
+
+
+def _is_pad(token: Token, part: Any) -> bool:
+    return not _is_vector(token[0]) and token[0] == part.pad_token
 
 
 def _last_word(row: Row, part: Any) -> int:

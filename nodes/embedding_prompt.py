@@ -5,6 +5,7 @@ from comfy_api.latest import io, ui
 from ..embeddings_io.prompt import expand_prompt, fingerprint, keyword_list, referenced_names
 from ..host.folders import library
 from ..host.running_prompt import writers_signature
+from ..host.token_counts import report_for
 from .missing_choice import missing_input
 from .schema_fields import aliases
 from .waiting import wait_first, wait_for_input
@@ -50,12 +51,19 @@ class EmbeddingPrompt(io.ComfyNode):
                     "Mind embeddings that are called like common words.",
                 ),
                 wait_for_input(),
+                io.Clip.Input(
+                    "clip",
+                    optional=True,
+                    tooltip="The text encoder that the text is for. With it the report says how "
+                    "many tokens are used and left in each window, and what it cannot read.",
+                ),
             ],
             outputs=[
                 io.String.Output(display_name="text", tooltip="The prompt, for CLIP Text Encode."),
                 io.String.Output(
                     display_name="report",
-                    tooltip="A line for every embedding: its file, encoders, vectors and weight.",
+                    tooltip="A line for every embedding: its file, encoders, vectors and weight; "
+                    "with a clip a line for the tokens used and left in each window.",
                 ),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
@@ -70,12 +78,13 @@ class EmbeddingPrompt(io.ComfyNode):
         return f"{files}\n{writers_signature(names)}"
 
     @classmethod
-    def execute(cls, text, missing, keywords="", library_keywords=False, wait_for=None):
+    def execute(cls, text, missing, keywords="", library_keywords=False, clip=None, **_):
         words = keyword_list(keywords)
         if again := wait_first(cls, text, library(), words, library_keywords):
             return again
         expansion = expand_prompt(
             text, library(), missing=missing, keywords=words, library_keywords=library_keywords
         )
-        shown = ui.PreviewText(f"{expansion.text}\n\n{expansion.report}")
-        return io.NodeOutput(expansion.text, expansion.report, ui=shown)
+        report = report_for(expansion, clip)
+        shown = ui.PreviewText(f"{expansion.text}\n\n{report}")
+        return io.NodeOutput(expansion.text, report, ui=shown)

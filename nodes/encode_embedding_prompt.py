@@ -73,7 +73,8 @@ class EncodeEmbeddingPrompt(io.ComfyNode):
                 ),
                 io.String.Output(
                     display_name="report",
-                    tooltip="A line for every embedding, for warnings, and for the tokens used.",
+                    tooltip="A line for every embedding, for warnings, and for the tokens used "
+                    "and left in each window.",
                 ),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],

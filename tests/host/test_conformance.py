@@ -52,14 +52,16 @@ class Clip:
 
 def rows_of(sdxl, folder: Path, prompt: str):
     """The tokenizers and rows of Encode Embedding Prompt."""
+    from textual_inversion.host.clip_encoders import encoders_of
     from textual_inversion.host.clip_with import clip_with_words
     from textual_inversion.host.prompt_encoding import word_vectors
 
     vocabulary = Vocabulary(Library([folder]))
     composition = compose(prompt, vocabulary)
     clip = Clip(sdxl)
+    encoders = list(encoders_of(clip).values())
     words = {
-        name: word_vectors(clip, expression, vocabulary)
+        name: word_vectors(clip, encoders, expression, vocabulary)
         for name, expression in composition.words.items()
     }
     knowing = clip_with_words(clip, words).tokenizer

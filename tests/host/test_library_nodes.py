@@ -165,7 +165,7 @@ def test_a_clip_that_cannot_use_it_stops_there(client, server, folder: Path) -> 
     assert run.failed_node == "load"
     assert run.error.splitlines()[0] == (
         "'lib/sd2' is made for Stable Diffusion 2.x (clip_h 1024); this CLIP has clip_l 768: it "
-        "cannot be used here."
+        "cannot be used here; connect the CLIP of a model that it was made for."
     )
     log = server.base.log.read_text(encoding="utf-8", errors="replace")
     assert "shape mismatch" not in log

@@ -15,7 +15,7 @@ from textual_inversion.embeddings_io.library import Library
 from textual_inversion.embeddings_io.safetensors_bytes import to_bytes
 from textual_inversion.tests.host.tiny_clips import FAMILIES, WIDTHS, parts_of, tiny_clip
 
-COUNTS = {"a": 1, "b": 3, "style/c": 2, "long": 12}
+COUNTS = {"a": 1, "b": 3, "style/c": 2, "long": 12, "twenty": 20}
 UNDERSTOOD = [
     "",
     "a photo of a cat",
@@ -86,8 +86,18 @@ def assert_equal(one: list, other: list) -> None:
         assert same_bits(cond, cond2)
         assert more.keys() == more2.keys()
         for key, value in more.items():
-            same = same_bits(value, more2[key]) if torch.is_tensor(value) else value == more2[key]
-            assert same, key
+            assert same(value, more2[key]), key
+
+
+def same(one: object, other: object) -> bool:
+    """True for equal values, lists and tables of them, and the same bits in tensors."""
+    if torch.is_tensor(one):
+        return same_bits(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
 
 
 def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -197,21 +207,79 @@ def test_weights_go_where_an_encoder_has_none(clip, family, folder) -> None:
 def test_an_embedding_stays_in_one_window(clip, family, folder) -> None:
     from textual_inversion.host.clip_with import clip_with
 
-    word = Embedding("word", vectors(family, 9, 12))
+    word = Embedding("word", vectors(family, 9, 20))
     knowing = clip_with(clip, [word])
     text = "cat " * 70 + "embedding:word and a dog"
     windowed = [part for part in parts_of(knowing) if part.max_length == 77]
     for part in windowed:
         rows = part.tokenize_with_weights(text)
         places = [[i for i, (token, _) in enumerate(row) if torch.is_tensor(token)] for row in rows]
-        assert places == [[], list(range(1, 13))]
+        assert places == [[], list(range(1, 21))]
         assert [len(row) for row in rows] == [77, 77]
         cut = clip.tokenizer.__dict__[part.embedding_key]
         assert cut.tokenize_with_weights("cat " * 90) == part.tokenize_with_weights("cat " * 90)
     if windowed:
         report = ours(clip, text, folder, word).report
         key = windowed[0].embedding_key
-        assert f"{key}: 70 of 75, 15 of 75 tokens used, 60 left." in report.splitlines()
+        assert (
+            f"{key}: 70 of 75 tokens used, 5 left in window 1; "
+            "23 of 75 tokens used, 52 left in window 2."
+        ) in report.splitlines()
+
+
+def test_its_encoding_is_that_of_two_windows(clip, family, folder) -> None:
+    """Core's own rows of the text before it and from it on, one behind the other."""
+    windowed = [part for part in parts_of(clip) if part.max_length == 77]
+    if not windowed or not reads_files(clip) or family == "HunyuanVideo":
+        pytest.skip("no windows, or nothing of core's to compare with")
+    text = "cat " * 70 + "(embedding:twenty:1.3) and a dog"
+    tokens = clip.tokenize(text)
+    for part in windowed:
+        key = part.embedding_key.removeprefix("clip_")
+        before, behind = "cat " * 70, "(embedding:twenty:1.3) and a dog"
+        rows = [part.tokenize_with_weights(one)[0] for one in (before, behind)]
+        cut = [len(vectors_in([token for token, _ in row])) for row in tokens[key]]
+        assert cut == [5, 15], "core would not have cut it"
+        tokens[key] = rows
+    assert_equal(ours(clip, text, folder).conditioning, clip.encode_from_tokens_scheduled(tokens))
+
+
+@pytest.mark.parametrize(("count", "held"), [(75, [0, 75]), (76, [74, 2])])
+def test_as_many_vectors_as_a_window_holds(comfyui_path: Path, count: int, held: list) -> None:
+    from textual_inversion.host.clip_with import clip_with
+
+    word = Embedding("word", {"clip_l": torch.ones(count, 32)})
+    rows = clip_with(tiny_clip("SD1", []), [word]).tokenizer.clip_l.tokenize_with_weights(
+        "cat embedding:word"
+    )
+    assert [sum(torch.is_tensor(token) for token, _ in row) for row in rows] == held
+
+
+def test_the_report_counts_the_tokens_of_every_encoder(clip, family, folder) -> None:
+    word = Embedding("word", vectors(family, 9, 3))
+    report = ours(clip, "a photo, embedding:word", folder, word).report.splitlines()
+    counted = [line for line in report if "used" in line and not line.startswith("Warning")]
+    longer = ours(clip, "cat " * 160 + "embedding:word", folder, word).report.splitlines()
+    for line, part in zip(counted, parts_of(clip), strict=True):
+        key = part.embedding_key
+        if not part.tokenizer_adds_end_token:
+            around = content_of(clip, "a photo, ")[key]
+            number = int(line.removeprefix(f"{key}: ").split()[0])
+            assert abs(number - len(around) - 3) <= 2, "white space may be cut otherwise"
+            assert (
+                line
+                == f"{key}: {number} tokens used, with those that ComfyUI writes around "
+                + ("the text; it has no windows.")
+            )
+            continue
+        number = len(part.tokenizer("a photo,")["input_ids"]) - part.tokens_start - 1 + 3
+        if part.max_length == 77:
+            assert line == f"{key}: {number} of 75 tokens used, {75 - number} left."
+            full = "75 of 75 tokens used, 0 left in window"
+            told = f"{full} 1; {full} 2; 13 of 75 tokens used, 62 left in window 3."
+            assert f"{key}: {told}" in longer
+        else:
+            assert line == f"{key}: {number} tokens used; it has no windows."
 
 
 def test_core_cuts_that_embedding(comfyui_path: Path, tmp_path: Path) -> None:

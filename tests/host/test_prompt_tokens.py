@@ -228,7 +228,7 @@ def test_an_embedding_of_another_family_is_refused(sd1) -> None:
     from textual_inversion.host.clip_with import clip_with
 
     other = Embedding("g", {"clip_g": torch.ones(1, 1280)})
-    said = r"clip_g 1280\); this CLIP has clip_l 768: it cannot be used here\."
+    said = r"clip_g 1280\); this CLIP has clip_l 768: it cannot be used here; connect"
     with pytest.raises(ValueError, match=said):
         clip_with(Clip(sd1), [other])
 

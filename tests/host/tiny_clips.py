@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 CLIP = {
     "num_hidden_layers": 3,
@@ -35,12 +37,6 @@ OPTIONS = {
     "llama_model_config": LLM,
     "qwen3_4b_model_config": LLM,
 }
-LATER_OPTIONS = (
-    {f"{key}_model_config": T5 for key in ("t5xxl", "t5base", "pile_t5xl", "")}
-    | {f"{key}_model_config": CLIP for key in ("clip_l", "clip_g")}
-    | {f"{key}_model_config": LLM for key in ("llama", "qwen25_7b", "qwen25_3b")}
-    | {f"{key}_model_config": LLM | {"num_hidden_layers": 36} for key in ("qwen3vl_8b",)}
-)
 WIDTHS = {"clip_l": 32, "clip_g": 48, "clip_h": 64, "t5xxl": 32, "llama": 32, "qwen3_4b": 32}
 
 
@@ -104,52 +100,20 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
 }
 
 
-FURTHER = {
-    "SDXL refiner": ("comfy.sdxl_clip", "SDXLRefinerClipModel", "SDXLTokenizer"),
-    "Stable Cascade": ("comfy.sdxl_clip", "StableCascadeClipModel", "StableCascadeTokenizer"),
-    "LTXV": ("comfy.text_encoders.lt", "ltxv_te", "LTXVT5Tokenizer"),
-    "Cosmos": ("comfy.text_encoders.cosmos", "te", "CosmosT5Tokenizer"),
-    "Mochi": ("comfy.text_encoders.genmo", "mochi_te", "MochiT5Tokenizer"),
-    "CogVideoX": ("comfy.text_encoders.cogvideo", "cogvideo_te", "CogVideoXTokenizer"),
-    "Stable Audio": ("comfy.text_encoders.sa_t5", "SAT5Model", "SAT5Tokenizer"),
-    "AuraFlow": ("comfy.text_encoders.aura_t5", "AuraT5Model", "AuraT5Tokenizer"),
-    "HiDream": ("comfy.text_encoders.hidream", "hidream_clip", "HiDreamTokenizer"),
-    "Hunyuan Video": (
-        "comfy.text_encoders.hunyuan_video",
-        "hunyuan_video_clip",
-        "HunyuanVideoTokenizer",
-    ),
-    "Hunyuan Video 1.5": (
-        "comfy.text_encoders.hunyuan_image",
-        "te",
-        "comfy.text_encoders.hunyuan_video:HunyuanVideo15Tokenizer",
-    ),
-    "Hunyuan Image": ("comfy.text_encoders.hunyuan_image", "te", "HunyuanImageTokenizer"),
-    "Kandinsky 5": ("comfy.text_encoders.kandinsky5", "te", "Kandinsky5Tokenizer"),
-    "Qwen Image": ("comfy.text_encoders.qwen_image", "te", "QwenImageTokenizer"),
-    "OmniGen2": ("comfy.text_encoders.omnigen2", "te", "Omnigen2Tokenizer"),
-    "Ideogram 4": ("comfy.text_encoders.ideogram4", "te", "Ideogram4Tokenizer"),
-}
-"""Further encoders by name: module, model, tokenizer; not every ComfyUI has each."""
-
 EYES = (
     "comfy.text_encoders.qwen_vl:Qwen2VLVisionTransformer",
     "comfy.text_encoders.qwen3vl:Qwen3VLVisionModel",
+    "comfy.text_encoders.qwen35:Qwen35VisionModel",
+    "comfy.text_encoders.gemma4:Gemma4VisionEncoder",
+    "comfy.text_encoders.gemma4:Gemma4MultiModalProjector",
+    "comfy.text_encoders.gemma4:Gemma4AudioEncoder",
+    "comfy.text_encoders.gemma4:Gemma4AudioProjector",
+    "comfy.text_encoders.gemma4:Gemma4UnifiedVisionEmbedder",
+    "comfy.text_encoders.gemma4:Gemma4RMSNormProjector",
+    "comfy.text_encoders.llama:Gemma3MultiModalProjector",
+    "comfy.clip_model:CLIPVision",
 )
-"""Parts for pictures, which are left out here."""
-
-
-def further_clip(name: str, folders: Sequence[Path]) -> Any:
-    """As `tiny_clip`, of FURTHER; None where this ComfyUI has no such encoder."""
-    module_name, model_name, tokenizer_name = FURTHER[name]
-    home, _, tokenizer_name = tokenizer_name.rpartition(":")
-    try:
-        module = import_module(module_name)
-        model = getattr(module, model_name)
-        tokenizer = getattr(import_module(home) if home else module, tokenizer_name)
-    except (ImportError, AttributeError):
-        return None
-    return _built(model if isinstance(model, type) else model(), tokenizer, folders, LATER_OPTIONS)
+"""Parts for pictures and sounds, which are left out here."""
 
 
 def tiny_clip(family: str, folders: Sequence[Path]) -> Any:
@@ -158,22 +122,34 @@ def tiny_clip(family: str, folders: Sequence[Path]) -> Any:
     options = dict(OPTIONS)
     if family == "SD3":  # it joins its encoders at T5's true width
         options["t5xxl_model_config"] = T5 | {"d_model": 4096}
-    return _built(model, tokenizer, folders, options)
+    return built(model, tokenizer, folders, options)
 
 
-def _built(model: Any, tokenizer: Any, folders: Sequence[Path], options: dict[str, Any]) -> Any:
+def built(
+    model: Any,
+    tokenizer: Any,
+    folders: Sequence[Path],
+    options: Mapping[str, Any],
+    tokenizer_data: Mapping[str, Any] | None = None,
+) -> Any:
+    """ComfyUI's CLIP of a model and a tokenizer class, with random weights, without eyes."""
     import comfy.sd
 
     with ExitStack() as stack:
         for eye in EYES:
             home, _, name = eye.partition(":")
-            with suppress(ImportError):
-                stack.enter_context(patch.object(import_module(home), name, Blind, create=True))
+            with suppress(ImportError, AttributeError):
+                stack.enter_context(patch.object(import_module(home), name, Blind))
+        stack.enter_context(patch.object(PreTrainedTokenizerBase, "from_pretrained", _vocabulary))
         clip = comfy.sd.CLIP(
             SimpleNamespace(params={}, clip=model, tokenizer=tokenizer),
             embedding_directory=[str(folder) for folder in folders],
-            model_options=options | {"dtype": torch.float32},
+            tokenizer_data=dict(tokenizer_data or {}),
+            model_options={**options, "dtype": torch.float32},
         )
+    for module in clip.cond_stage_model.modules():
+        if getattr(module, "weight", None) is None and hasattr(module, "_orig_shape"):
+            module.weight = torch.nn.Parameter(torch.empty(module._orig_shape))
     generator = torch.Generator().manual_seed(11)
     for parameter in clip.cond_stage_model.parameters():
         noise = torch.empty(parameter.shape)
@@ -182,9 +158,24 @@ def _built(model: Any, tokenizer: Any, folders: Sequence[Path], options: dict[st
         else:
             noise.normal_(1, 0.02, generator=generator)
         parameter.data.copy_(noise)
-    for part in parts_of(clip):
-        part.embedding_size = width(clip, part) or part.embedding_size
     return clip
+
+
+_READ_BY = PreTrainedTokenizerBase.from_pretrained.__func__
+
+
+@cache
+def _read(tokenizer: type, path: str) -> Any:
+    home = Path(path)
+    if home.name == "qwen35_tokenizer" and not (home / "vocab.json").is_file():
+        path = str(home.with_name("qwen25_tokenizer"))  # of a checkout without large files
+    return _READ_BY(tokenizer, path)
+
+
+@classmethod
+def _vocabulary(tokenizer: type, path: str, **_: Any) -> Any:
+    """A vocabulary, read once."""
+    return _read(tokenizer, path)
 
 
 class Blind(torch.nn.Module):
@@ -202,9 +193,12 @@ def parts_of(clip: Any) -> list[Any]:
 
 def width(clip: Any, part: Any) -> int | None:
     """The width of the token table that a tokenizer's tokens go into, None where there is none."""
+    model = clip.cond_stage_model
     attributes = [name for name, one in vars(clip.tokenizer).items() if one is part]
-    for name in (part.embedding_key, *attributes):
-        encoder = getattr(clip.cond_stage_model, name, None)
-        if encoder is not None:
+    found = [getattr(model, name, None) for name in (part.embedding_key, *attributes)]
+    if parts_of(clip) == [part]:
+        found += [model, *model.children()]
+    for encoder in found:
+        if hasattr(encoder, "process_tokens"):
             return encoder.transformer.get_input_embeddings().weight.shape[1]
     return None

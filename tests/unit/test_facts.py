@@ -134,14 +134,14 @@ SD1, XL = {"clip_l": 768}, {"clip_l": 768, "clip_g": 1280}
             SD1,
             (),
             "'cat' is made for Stable Diffusion 2.x (clip_h 1024); this CLIP has clip_l 768: it "
-            "cannot be used here.",
+            "cannot be used here; connect the CLIP of a model that it was made for.",
         ),
         (
             {"clip_l": 8},
             SD1,
             (),
             "'cat' is made for Stable Diffusion 1.x (clip_l 8); this CLIP has clip_l 768: it "
-            "cannot be used here.",
+            "cannot be used here; connect the CLIP of a model that it was made for.",
         ),
     ],
 )
