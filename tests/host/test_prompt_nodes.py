@@ -386,3 +386,15 @@ def test_conditioning_is_ordinary(client, folder: Path) -> None:
         for one in (encoder("a embedding:first"), core("a embedding:first"))
     ]
     assert (pictures[0] == pictures[1]).all()
+
+
+def test_the_prompt_node_counts_tokens_for_a_clip(client, folder: Path) -> None:
+    text = "photo,embedding:first " + "cat " * 74
+    clip = {"clip": [workflows.LOADER, 1]}
+    expand = node("TI_EmbeddingPrompt", text=text, missing="error", **clip)
+    run = client.run(drawing(core(["expand", 0]), expand=expand))
+    assert report_of(run, "expand")[-2:] == [
+        "embedding:first = first.safetensors, 2 vectors: clip_l [2, 768]",
+        "clip_l: 75 of 75 tokens used, 0 left in window 1; 3 of 75 tokens used, 72 left in "
+        "window 2.",
+    ]
