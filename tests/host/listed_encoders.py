@@ -257,6 +257,7 @@ LISTED: dict[str, Listed] = {
         options=lambda: {
             "gpt_oss_config": layers(4, **SMALL, num_local_experts=2, num_experts_per_tok=1),
             "selected_layers": (0, 1, 2, 3),
+            "custom_operations": plain_operations(),
         },
     ),
 }
@@ -274,6 +275,13 @@ NOT_COVERED = {
 }
 
 _TOKENIZER = re.compile(r"\b[a-z]\w*\.(\w*[Tt]okenizer\w*)")
+
+
+def plain_operations() -> Any:
+    """Layers whose weights are there at once; quantized ones get theirs from a file alone."""
+    import comfy.ops
+
+    return comfy.ops.manual_cast
 
 
 def listed_clip(name: str, folders: Sequence[Path]) -> Any:

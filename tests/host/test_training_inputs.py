@@ -159,7 +159,7 @@ def test_the_line_tells_loss_speed_and_time_left(comfyui_path, monkeypatch):
         shown.show(Stepped(step, 200, 0.25, 0.1))
     # every event reads the clock twice, so a step takes a second here
     assert shown.line() == (
-        "step 60/200 · loss 0.2500 · probe 0.5000 -> 0.5000 at step 0 · 1.00 it/s · 2:20 left"
+        "step 60/200 · 2:20 left · 1.00 it/s\nloss 0.2500 · probe 0.5000 -> 0.5000 at step 0"
     )
     shown.skip_time()
     assert "left" not in shown.line()
