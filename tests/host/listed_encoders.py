@@ -280,8 +280,12 @@ _TOKENIZER = re.compile(r"\b[a-z]\w*\.(\w*[Tt]okenizer\w*)")
 def plain_operations() -> Any:
     """Layers whose weights are there at once; quantized ones get theirs from a file alone."""
     import comfy.ops
+    import torch
 
-    return comfy.ops.manual_cast
+    class Operations(comfy.ops.mixed_precision_ops({}, torch.float32, full_precision_mm=True)):
+        Linear = comfy.ops.manual_cast.Linear
+
+    return Operations
 
 
 def listed_clip(name: str, folders: Sequence[Path]) -> Any:
