@@ -222,9 +222,14 @@ def test_a_network_computes_in_bfloat16_and_comes_back(models, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "chosen"), [((2.1, 1.0), torch.bfloat16), ((1.9, 1.0), torch.float32)]
+    ("product", "seconds", "chosen"),
+    [
+        (8.0, (2.1, 1.0), torch.bfloat16),
+        (8.0, (1.9, 1.0), torch.float32),
+        (1.9, (), torch.float32),  # no step is measured
+    ],
 )
-def test_bfloat16_must_be_twice_as_fast_on_a_cpu(models, monkeypatch, seconds, chosen):
+def test_bfloat16_must_be_twice_as_fast_on_a_cpu(models, monkeypatch, product, seconds, chosen):
     from textual_inversion.host import precision
 
     if models.model.load_device.type != "cpu":
@@ -235,12 +240,14 @@ def test_bfloat16_must_be_twice_as_fast_on_a_cpu(models, monkeypatch, seconds, c
     monkeypatch.setattr(precision, "computes_bfloat16", lambda: True)
     assert precision.best_dtype(models.model, 64, {}) == torch.float32  # a small network
     monkeypatch.setattr(precision, "LARGE", 1)
-    times = dict(zip((torch.float32, torch.bfloat16), seconds, strict=True))
+    monkeypatch.setattr(precision, "_products_faster", lambda: product)
+    times = dict(zip((torch.float32, torch.bfloat16), seconds, strict=bool(seconds)))
     monkeypatch.setattr(
         precision, "_step_seconds", lambda model, *_: times[model.model.get_dtype()]
     )
     assert precision.best_dtype(models.model, 64, {}) == chosen
     monkeypatch.undo()
+    assert precision._products_faster() > 0
     with torch.inference_mode(), lend(models) as lent:
         assert precision._step_seconds(lent.model, 64, lent.transformer_options) > 0
 
