@@ -31,16 +31,12 @@ def learn(models, tmp_path):
     """``learn(recipe, **changes)`` gives a run's result."""
 
     def run(recipe=None, **changes):
-        asked = training_runs.request(models, tmp_path, QUICK | (recipe or {}), overwrite=True)
-        return training_runs.run(replaced(asked, changes))
+        given = {"overwrite": True} | changes
+        return training_runs.run(
+            training_runs.request(models, tmp_path, QUICK | (recipe or {}), **given)
+        )
 
     return run
-
-
-def replaced(asked, changes):
-    import dataclasses
-
-    return dataclasses.replace(asked, **changes)
 
 
 def vectors(result) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import os
 import shutil
 
@@ -10,6 +10,9 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+
+from textual_inversion.tests.host import training_runs
+from textual_inversion.tests.host.training_runs import run
 
 
 @pytest.fixture(scope="module")
@@ -21,35 +24,7 @@ def models(comfyui_path, tmp_path_factory):
 
 @pytest.fixture
 def request_for(models, tmp_path):
-    from textual_inversion.nodes.training_run import TrainingRequest
-    from textual_inversion.tests.host.loaded_models import pictures
-    from textual_inversion.training.recipe import Recipe
-
-    def make(recipe=None, **changes):
-        settings = {"steps": 3, "batch_size": 2, "probe_size": 2, "preview_every": 2}
-        plain = TrainingRequest(
-            model=models.model,
-            clip=models.clip,
-            vae=models.vae,
-            images=[pictures(3)],
-            captions=(),
-            name="word",
-            initializer_text="star",
-            recipe=Recipe(**(settings | (recipe or {}))),
-            overwrite=False,
-            folder=tmp_path,
-            base_model="world.safetensors",
-        )
-        return dataclasses.replace(plain, **changes)
-
-    return make
-
-
-def run(request):
-    from textual_inversion.nodes.training_run import TrainingRun
-
-    with torch.inference_mode():
-        return TrainingRun(request).execute()
+    return functools.partial(training_runs.request, models, tmp_path)
 
 
 def test_a_run_gives_a_file_pictures_a_curve_and_figures(models, request_for, tmp_path):

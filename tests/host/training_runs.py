@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 
-def request(models: Any, folder: Path, recipe: dict[str, Any] | None = None, **changes: Any) -> Any:
+def request(
+    models: Any, folder: Path, recipe: dict[str, Any] | None = None, /, **changes: Any
+) -> Any:
     """A short run on three small pictures; ``recipe`` are knobs, ``changes`` other fields."""
     from textual_inversion.nodes.training_run import TrainingRequest
     from textual_inversion.tests.host.loaded_models import pictures
