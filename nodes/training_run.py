@@ -223,11 +223,17 @@ class TrainingRun:
         log.info(sentence)
 
     def _preview(self, shown: PreviewMaker, event: Previewed, progress: NodeProgress) -> None:
-        embedding = Embedding(self.request.name, self._shown(event.vectors))
-        pictures = shown.during(self.initializer_text, embedding)
-        if pictures is not None:
-            self.last_preview = pictures[:, :, pictures.shape[2] // 2 :]
-            progress.picture(sheet(pictures))
+        """Show the word as it is now, and those that are learnt together with it."""
+        runs = {run.request.name: run for run in (self, *self.companions)}
+        words = [
+            (run.initializer_text, Embedding(name, run._shown(event.vectors)))
+            for name, run in runs.items()
+        ]
+        pictures = shown.during(words)
+        for name, rows in pictures.items():
+            runs[name].last_preview = rows[:, :, rows.shape[2] // 2 :]
+        if pictures:
+            progress.picture(sheet(pictures, named=len(runs) > 1))
 
     def _snapshot(self, event: Snapshotted, trainer: Trainer) -> None:
         """Keep the word as it is now, and those that are learnt together with it."""

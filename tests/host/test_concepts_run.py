@@ -115,6 +115,78 @@ def test_words_learnt_together_all_have_snapshots(requests_for, tmp_path):
         assert torch.equal(kept, result.embedding.vectors["clip_l"])
 
 
+@pytest.fixture
+def sheets(monkeypatch):
+    """The preview pictures that the node shows."""
+    from textual_inversion.host.progress import NodeProgress
+
+    seen = []
+    monkeypatch.setattr(NodeProgress, "picture", lambda progress, image: seen.append(image))
+    return seen
+
+
+def asked_for(monkeypatch):
+    """Prompts and embeddings of all pictures; the sampler is replaced by one of random pixels."""
+    from textual_inversion.host import previews
+
+    asked = []
+
+    def sample(model, clip, vae, prompt, sampling, *, count, negative, embeddings):
+        asked.append((prompt, {each.name: each.vectors["clip_l"] for each in embeddings}))
+        generator = torch.Generator().manual_seed(len(asked))
+        return torch.rand(count, 64, 64, 3, generator=generator)
+
+    monkeypatch.setattr(previews, "sample", sample)
+    return asked
+
+
+def test_words_learnt_together_are_all_in_the_preview(requests_for, monkeypatch, sheets):
+    asked = asked_for(monkeypatch)
+    _, results = run(requests_for(preview_every=1), "together")
+    first = ["a photo of star", "a photo of embedding:tom"]
+    first += ["a photo of ring", "a photo of embedding:rex"]
+    learnt = ["a photo of embedding:tom", "a photo of embedding:rex"]
+    assert [prompt for prompt, _ in asked[:6]] == first + learnt
+    assert [each.size for each in sheets] == [(128, 128)] * 2
+    known = asked[5][1]
+    for result, other in zip(results, reversed(results), strict=True):
+        shown = known[result.embedding.name]
+        own, others = (each.embedding.vectors["clip_l"] for each in (result, other))
+        assert shown.shape == own.shape and (shown - own).norm() < (shown - others).norm()
+
+
+def test_a_preview_has_four_rows_and_every_word_its_turn(requests_for, monkeypatch):
+    from textual_inversion.embeddings_io.embedding import Embedding
+    from textual_inversion.nodes.training_previews import PreviewMaker, sheet
+    from textual_inversion.training.dataset import CachedPicture
+
+    asked = asked_for(monkeypatch)
+    words = [
+        (f"start {name}", Embedding(name, {"clip_l": torch.zeros(1, 768)})) for name in "abcde"
+    ]
+    (request, _) = requests_for(preview_prompts="{} here\n{} there\n{} again")
+    example = CachedPicture(torch.zeros(4, 8, 8), None, 0)
+    of_two = PreviewMaker(request, request.recipe, example).during(words[:2])
+    assert {name: tuple(rows.shape) for name, rows in of_two.items()} == {
+        name: (2, 64, 128, 3) for name in "ab"
+    }
+    plain, named = (sheet(of_two, named=choice) for choice in (False, True))
+    assert plain.size == named.size == (128, 256)
+    changed = torch.tensor([a != b for a, b in zip(plain.getdata(), named.getdata(), strict=True)])
+    left = changed.view(256, 128)[:, :64]
+    assert left[:32].any() and left[128:160].any() and changed.sum() == left.sum()
+    assert not left[32:128].any() and not left[160:].any()
+    maker = PreviewMaker(request, request.recipe, example)
+    assert [list(maker.during(words)) for _ in range(3)] == [
+        ["a", "b", "c", "d"],
+        ["e", "a", "b", "c"],
+        ["d", "e", "a", "b"],
+    ]
+    asked.clear()
+    maker.during(words)
+    assert [prompt for prompt, _ in asked] == [f"embedding:{name} here" for name in "cdea"]
+
+
 def test_the_mode_can_be_told(requests_for):
     from textual_inversion.nodes.concepts_run import ConceptsRun
 
@@ -162,8 +234,11 @@ def test_cancelled_the_words_so_far_are_kept(requests_for, tmp_path, monkeypatch
 
     monkeypatch.setattr(NodeProgress, "show", show)
     with pytest.raises(Interrupted):
-        run(requests_for(), mode)
+        run(requests_for(preview_every=1), mode)
     assert sorted(each.stem for each in tmp_path.glob("*.safetensors")) == ["rex", "tom"]
+    if mode == "together":
+        thumbnails = [tmp_path / f"{name}.preview.png" for name in ("tom", "rex")]
+        assert thumbnails[0].read_bytes() != thumbnails[1].read_bytes()
 
 
 def test_the_nodes_chain_concepts_and_train_them(models, tmp_path, monkeypatch):
