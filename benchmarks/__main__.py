@@ -1,7 +1,8 @@
-"""`python3 dev.py bench [judge] [floors] [gates] [steps] [size] [race] [negative] [library]
-[prompt]`, or all of these; `develop` tries changes of our own recipe.
+"""`python3 dev.py bench [steps] [size] [race] [negative] [library] [prompt]`, or all of these.
 
-Finished runs of the race are kept in bench_output and not made again.
+By name alone: `judge`, `floors` and `gates` ask whether the microworld can be believed, `develop`
+tries changes of our own recipe. Finished runs of the race are kept in bench_output and not made
+again.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def _gates(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
 
 
 def _steps(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
-    steps, batches = (3, (1, 4)) if options.quick else (12, step_time.BATCHES)
+    steps, batches = (3, (4, 6)) if options.quick else (12, step_time.BATCHES)
     found = step_time.measure(comfyui, checkpoint, steps, batches)
     step_time.keep(found, Store(options.out).folder / STEP_TIMES)
     return step_time.table(found)
@@ -113,6 +114,8 @@ MEASUREMENTS: dict[str, Callable[[Path, Path, argparse.Namespace], str]] = {
     "prompt": _prompt,
 }
 
+EVERYTHING = ("steps", "size", "race", "negative", "library", "prompt")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python3 dev.py bench", description=__doc__)
@@ -131,8 +134,7 @@ def main() -> None:
     comfyui, checkpoint = (Path(os.environ[name]) for name in ("COMFYUI_PATH", "TI_CHECKPOINT"))
     options.out = options.out.absolute()
     options.out.mkdir(parents=True, exist_ok=True)
-    everything = [name for name in MEASUREMENTS if name != "develop"]
-    for name in options.what or everything:
+    for name in options.what or EVERYTHING:
         section = f"## {name}\n\n{MEASUREMENTS[name](comfyui, checkpoint, options)}\n"
         options.out.joinpath(f"{name}.md").write_text(section)
         print(f"\n{section}", flush=True)

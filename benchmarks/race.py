@@ -39,7 +39,7 @@ class Plan:
     concepts: tuple[str, ...] = RACED
     development: tuple[str, ...] = DEVELOPMENT
     seeds: tuple[int, ...] = (0, 1, 2)
-    marks: tuple[int, ...] = (48, 96, 192, 384, 768)
+    marks: tuple[int, ...] = (48, 96, 192, 384, 576)
     tuning_marks: tuple[int, ...] = (192, 384)
     tuned: bool = True
     variants: tuple[str, ...] = ()
@@ -149,7 +149,7 @@ def _racing(plan: Plan, tuned: dict[str, float]) -> list[Group]:
         group
         for seed in plan.seeds
         for name, rate in entries
-        for group in groups_of(name, rate, (seed,), plan.concepts, _marks(plan, name))
+        for group in groups_of(name, rate, (seed,), plan.concepts, _marks(plan, name, rate))
     ]
     last = (plan.marks[-1],)
     for name in plan.presets:
@@ -160,8 +160,9 @@ def _racing(plan: Plan, tuned: dict[str, float]) -> list[Group]:
     return racing
 
 
-def _marks(plan: Plan, name: str) -> list[int]:
-    longest = CONTESTANTS[name].longest if name in CONTESTANTS else None
+def _marks(plan: Plan, name: str, rate: float | None) -> list[int]:
+    contestant = CONTESTANTS.get(name)
+    longest = contestant.longest if contestant and rate == contestant.rate else None
     return [mark for mark in plan.marks if longest is None or mark <= longest]
 
 

@@ -106,11 +106,18 @@ class Store:
         return found
 
     def _place(self, group: Group, concept: str) -> Path:
-        knobs = knobs_of(group.recipe, group.rate, group.marks[-1])
+        knobs = _filled_in(knobs_of(group.recipe, group.rate, group.marks[-1]))
         digest = _digest(group.recipe, knobs, group.marks, scores.SAMPLING_STEPS)
         rate = "own" if group.rate is None else f"{group.rate:g}"
         name = f"{group.recipe}_{rate}_{concept}_{group.seed}_{digest}.json"
         return self.folder / name
+
+
+def _filled_in(knobs: Mapping[str, object]) -> dict[str, object]:
+    """Every knob of a recipe, so that a changed default makes another run of it."""
+    from textual_inversion.training.recipe import Recipe
+
+    return {**Recipe().as_dict(), **knobs}
 
 
 def make(learner: Learner, store: Store, group: Group) -> list[Cell]:

@@ -19,6 +19,7 @@ from .learning import Learner
 
 log = logging.getLogger(__name__)
 
+BATCH = {"batch_size": 4, "prompts_per_step": 2}
 RATE = {"learning_rate": 0.05, "warmup_steps": 10, "momentum": 0.9}
 """Of the runs on the sphere: the gates ask about the world, not about our recipe's defaults."""
 
@@ -84,7 +85,7 @@ def rates_trace_a_curve(learner: Learner) -> Verdict:
     scores = {}
     for rate in (1e-4, 2e-2):
         scores[rate] = _mean_scores(
-            learner, steps=300, optimizer="adamw", learning_rate=rate, averaging=0.0
+            learner, steps=300, optimizer="adamw", learning_rate=rate, averaging=0.0, **BATCH
         )
         log.info("(ii) lr %g: R %.3f, E %.3f", rate, *scores[rate])
     low, high = scores[1e-4], scores[2e-2]
@@ -97,8 +98,8 @@ def rates_trace_a_curve(learner: Learner) -> Verdict:
 
 def vectors_cost_editability(learner: Learner) -> Verdict:
     """(iii) Three vectors edit worse than one."""
-    one = _mean_scores(learner, steps=300, num_vectors=1, **RATE)
-    three = _mean_scores(learner, steps=300, num_vectors=3, **RATE)
+    one = _mean_scores(learner, steps=300, num_vectors=1, **RATE, **BATCH)
+    three = _mean_scores(learner, steps=300, num_vectors=3, **RATE, **BATCH)
     return Verdict(
         "(iii) three vectors edit worse than one",
         three[1] < one[1],
@@ -123,6 +124,7 @@ def high_noise_teaches(learner: Learner) -> Verdict:
                     timestep_from=start,
                     timestep_to=end,
                     **RATE,
+                    **BATCH,
                 )
             )
             found.append(learner.reconstruction(concept, moments[-1].vectors))

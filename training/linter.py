@@ -15,7 +15,7 @@ from .schedules import of_recipe
 
 LEAST_TURN = 0.25
 MOST_INFLATION = 2.0
-HOT_TURN = 0.3
+HOT_TURN = 0.5
 MANY_PICTURES = 30
 MANY_VECTORS = 16
 MOST_PROBING = 0.15
@@ -46,8 +46,8 @@ def _rates(recipe: Recipe, norm: float, width: int) -> list[str]:
     if not free:
         if max(rates) > HOT_TURN:
             found.append(
-                f"A learning rate of {max(rates):g} radians jumps over what it looks for; 0.02 to "
-                "0.2 is usual."
+                f"A learning rate of {max(rates):g} radians jumps over what it looks for; 0.05 to "
+                "0.5 is usual."
             )
         return found
     walk = math.sqrt(width * sum(rate * rate for rate in rates)) / norm

@@ -35,7 +35,7 @@ from .recipe import Recipe
 from .sentences import Sentences
 from .sphere import SphereOptimizer
 
-CPU_PROMPTS = 2
+CPU_PROMPTS = 1
 LOSS_READOUT_EVERY = 5
 
 

@@ -74,10 +74,10 @@ def test_nothing_but_nan_ends_in_a_clear_error():
 
 @pytest.mark.parametrize(("room", "steps_down"), [(8, 0), (4, 1), (1, 2)])
 def test_with_too_little_memory_it_goes_on_in_less_with_the_same_result(room, steps_down):
-    whole = finish(trainer(steps=20))
+    whole = finish(trainer(steps=20, batch_size=4))
     denoiser = ToyDenoiser()
     denoiser.room = room
-    events = list(trainer(denoiser=denoiser, steps=20).run())
+    events = list(trainer(denoiser=denoiser, steps=20, batch_size=4).run())
     down = [event for event in events if isinstance(event, SteppedDown)]
     assert len(down) == steps_down and all(event.step == 0 and event.how for event in down)
     assert torch.allclose(events[-1].vectors[KEY], whole.vectors[KEY], atol=1e-5)

@@ -33,7 +33,7 @@ def test_the_slider_trades_editing_for_likeness():
     moved = [moved_to(Recipe(), fidelity) for fidelity in (-1.0, -0.5, 0.0, 0.5, 1.0)]
     assert [each.steps for each in moved] == [200, 300, 400, 500, 600]
     rates = [each.learning_rate for each in moved]
-    assert rates == pytest.approx([0.12, 0.16, 0.2, 0.2, 0.2])
+    assert rates == pytest.approx([0.24, 0.32, 0.4, 0.4, 0.4])
     assert [each.num_vectors for each in moved] == [1, 1, 1, 3, 4]
     assert [each.prior for each in moved] == pytest.approx([0.02, 0.01, 0, 0, 0])
     assert moved[2] == Recipe()

@@ -103,7 +103,7 @@ def difficulties(odd: int | None, words=("fox", "table")):
     if odd is not None:
         shown[odd] = other[odd]
     initial = {KEY: direction(encoder, "cat")}
-    recipe = Recipe(steps=200, **SETTINGS)
+    recipe = Recipe(steps=200, batch_size=4, **SETTINGS)
     run = Trainer(recipe, encoder, denoiser, Dataset(shown), initial)
     finish(run)
     return run.difficulties
