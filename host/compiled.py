@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from ..training.shortage import is_out_of_memory
+
 log = logging.getLogger(__name__)
 
 FAILED = (
@@ -52,9 +54,9 @@ def _falling_back(
             return plain(*arguments, **named)
         try:
             return current(*arguments, **named)
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             log.info("torch.compile failed", exc_info=True)
             current = plain
             result = plain(*arguments, **named)

@@ -13,6 +13,7 @@ from ..host.borrow import Lent
 from ..host.denoiser import ModelDenoiser
 from ..host.latents import cache_latents
 from ..host.progress import Interrupted, NodeProgress
+from ..host.shortage import is_out_of_memory
 from ..host.text_encoder import ClipTextEncoder
 from ..training.captions import named
 from ..training.dataset import CachedPicture, Dataset
@@ -105,7 +106,15 @@ class ConceptsRun:
             key: torch.cat([start.initial[key] for start in starts]) for key in starts[0].initial
         }
         dataset = Dataset(interleaved([start.dataset.pictures for start in starts]))
-        trainer = Trainer(recipe, encoder, denoiser, dataset, initial, words=self.names)
+        trainer = Trainer(
+            recipe,
+            encoder,
+            denoiser,
+            dataset,
+            initial,
+            words=self.names,
+            ran_out=is_out_of_memory,
+        )
         for number, run in enumerate(self.runs):
             run.shown_rows = rows_of(number, recipe.num_vectors)
         first.companions = self.runs[1:]

@@ -21,6 +21,7 @@ from ..host.families import SD1
 from ..host.latents import cache_latents
 from ..host.progress import Interrupted, NodeProgress
 from ..host.provenance import base_model_hash
+from ..host.shortage import is_out_of_memory
 from ..host.text_encoder import ClipTextEncoder
 from ..training.dataset import CachedPicture
 from ..training.events import (
@@ -120,7 +121,13 @@ class TrainingRun:
         denoiser = ModelDenoiser(lent)
         start = self.begin(encoder, denoiser, cached)
         trainer = Trainer(
-            self.recipe, encoder, denoiser, start.dataset, start.initial, good=start.good
+            self.recipe,
+            encoder,
+            denoiser,
+            start.dataset,
+            start.initial,
+            good=start.good,
+            ran_out=is_out_of_memory,
         )
         example = start.dataset.pictures[0]
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,7 +24,14 @@ from .events import (
     Stepped,
     SteppedDown,
 )
-from .failures import DIVERGED, NO_GRADIENT, NO_LOSS, NO_MEMORY, NO_NUMBERS
+from .failures import (
+    DIVERGED,
+    NO_LOSS,
+    NO_MEMORY,
+    NO_NUMBERS,
+    TrainingError,
+    check_gradients,
+)
 from .gradients import GradientSource, StepGradients
 from .guard import Guard, VectorOptimizer
 from .objective import Objective
@@ -33,14 +40,13 @@ from .probe import ProbeBank
 from .protocols import Denoiser, TextEncoder
 from .recipe import Recipe
 from .sentences import Sentences
+from .shortage import is_out_of_memory
 from .sphere import SphereOptimizer
+
+__all__ = ["Trainer", "TrainingError", "trained_keys"]
 
 CPU_PROMPTS = 1
 LOSS_READOUT_EVERY = 5
-
-
-class TrainingError(RuntimeError):
-    """The run can't go on; the message says why and what to change."""
 
 
 class Trainer:
@@ -50,6 +56,7 @@ class Trainer:
     the run's own generators, so a seed decides the result. With the names of several concepts in
     ``words`` their vectors are learnt together, one concept's after another's in ``initial``.
     With ``good`` pictures the word is to explain those of ``dataset`` and not these.
+    ``ran_out`` says of an exception whether memory ran out.
     """
 
     def __init__(
@@ -62,11 +69,13 @@ class Trainer:
         *,
         words: Sequence[str] = (),
         good: Dataset | None = None,
+        ran_out: Callable[[BaseException], bool] = is_out_of_memory,
     ) -> None:
         self.recipe = recipe
         self.encoder = encoder
         self.denoiser = denoiser
         self.dataset = dataset
+        self.ran_out = ran_out
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.rate = schedules.of_recipe(recipe)
         self.sentences = Sentences(recipe, encoder, words)
@@ -173,7 +182,7 @@ class Trainer:
 
     def resume(self, state: Mapping[str, Any]) -> bool:
         """Continue from ``state`` if models and pictures measure as they did; else start anew."""
-        measured = self.bank.measure(self.encoder, self.denoiser, self._averaged())
+        measured = self._bank_loss(self._averaged())
         if not state["curve"] or not math.isclose(measured, state["curve"][0][1], rel_tol=1e-6):
             return False
         self.load_state_dict(state)
@@ -184,7 +193,7 @@ class Trainer:
         batch = self.source.draw(self.generator)
         found = yield from self._gradients(batch)
         if step == 0:
-            _check_gradients(list(self.optimizers), found)
+            check_gradients(list(self.optimizers), found)
         if found.pulls is not None:
             self._note(batch, found.each, found.pulls)
         self.guard.update(found.loss, found.gradients, rate)
@@ -198,7 +207,9 @@ class Trainer:
         while True:
             try:
                 return self.gradients.step(batch, vectors, self.fixed, self.guard.loss_scale)
-            except torch.OutOfMemoryError as error:
+            except Exception as error:
+                if not self.ran_out(error):
+                    raise
                 failure = error.with_traceback(None)
             yield SteppedDown(self.steps_done, self._step_down(failure))
 
@@ -244,15 +255,12 @@ class Trainer:
 
     def _probe(self) -> Iterator[Event]:
         """Measure the bank; what is no number is not written down."""
-        averaged = self._averaged()
-        try:
-            loss = self.bank.measure(self.encoder, self.denoiser, averaged)
-        except torch.OutOfMemoryError:
-            self.bank.rows_at_once = 1
+        averaged, one_by_one = self._averaged(), self.bank.rows_at_once == 1
+        loss = self._bank_loss(averaged)
+        if self.bank.rows_at_once == 1 and not one_by_one:
             yield SteppedDown(
                 self.steps_done, "memory ran out: the probe bank is now measured one by one"
             )
-            loss = self.bank.measure(self.encoder, self.denoiser, averaged)
         if not math.isfinite(loss):
             if not self.curve:
                 raise TrainingError(NO_LOSS)
@@ -263,6 +271,19 @@ class Trainer:
             self.best_loss, self.best_step = loss, self.steps_done
             self.best = self._detached(averaged)
         yield Probed(self.steps_done, loss, self.curve[0][1], self.best_loss, self.best_step)
+
+    def _bank_loss(self, vectors: Mapping[str, torch.Tensor]) -> float:
+        """The probe bank's mean loss; where memory runs out, it is measured one by one."""
+        try:
+            return self.bank.measure(self.encoder, self.denoiser, vectors)
+        except Exception as error:
+            if not self.ran_out(error):
+                raise
+            failure = error.with_traceback(None)
+        if self.bank.rows_at_once == 1:
+            raise TrainingError(NO_MEMORY) from failure
+        self.bank.rows_at_once = 1
+        return self._bank_loss(vectors)
 
     def _averaged(self) -> dict[str, torch.Tensor]:
         learnt = {key: each.averaged() for key, each in self.optimizers.items()}
@@ -326,16 +347,3 @@ def trained_keys(recipe: Recipe, keys: Sequence[str]) -> list[str]:
             f"{' and '.join(keys)}; set encoders to all."
         )
     return [recipe.encoders]
-
-
-def _check_gradients(keys: Sequence[str], found: StepGradients) -> None:
-    """Raise TrainingError if some encoder's vectors have no part in the loss."""
-    if not bool(torch.isfinite(found.loss)):
-        return
-    unreached = [
-        key
-        for key, each in zip(keys, found.gradients, strict=True)
-        if each is None or not bool((each != 0).any())
-    ]
-    if unreached:
-        raise TrainingError(NO_GRADIENT.format(keys=" and ".join(unreached)))

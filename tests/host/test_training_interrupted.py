@@ -94,17 +94,42 @@ def test_cancelled_and_begun_again_the_file_has_the_same_bytes(models, whole, br
 
 
 def cramped(monkeypatch, room: int) -> None:
-    """Passes that are to go back find room for this many pictures only."""
+    """Passes that are to go back find room for this many pictures only, then ask for too much."""
     from textual_inversion.host.denoiser import ModelDenoiser
 
     denoise = ModelDenoiser.denoise
 
     def denoising(self, noisy, *given):
         if torch.is_grad_enabled() and noisy.shape[0] > room:
-            raise torch.OutOfMemoryError("no room")
+            torch.empty(1 << 60)
         return denoise(self, noisy, *given)
 
     monkeypatch.setattr(ModelDenoiser, "denoise", denoising)
+
+
+@pytest.mark.parametrize("host", ["newer", "older", "older still"])
+def test_the_host_is_asked_too_where_it_can_tell(comfyui_path, monkeypatch, host: str):
+    import comfy.model_management as management
+
+    from textual_inversion.host.shortage import is_out_of_memory
+
+    class OddError(ValueError):
+        pass
+
+    asked = []
+    known = {"newer": (), "older": OddError, "older still": Exception}[host]
+    monkeypatch.setattr(management, "OOM_EXCEPTION", known, raising=False)
+    if host == "newer":
+        answer = lambda error: asked.append(error) or isinstance(error, OddError)  # noqa: E731
+        monkeypatch.setattr(management, "is_oom", answer, raising=False)
+    else:
+        monkeypatch.delattr(management, "is_oom", raising=False)
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60)
+    assert is_out_of_memory(caught.value) and is_out_of_memory(torch.OutOfMemoryError("no room"))
+    assert is_out_of_memory(OddError()) == (host != "older still")
+    assert not is_out_of_memory(RuntimeError("shapes do not fit"))
+    assert len(asked) == (4 if host == "newer" else 0)
 
 
 def test_short_of_memory_it_steps_down_and_says_so(models, tmp_path, monkeypatch):

@@ -77,6 +77,7 @@ class ToyDenoiser:
         self.latents: list[torch.Tensor] = []
         self.spoil: set[int] = set()
         self.room = 10_000
+        self.shortage: Exception = torch.OutOfMemoryError("no room")
         self.saving_memory = False
 
     @property
@@ -116,7 +117,7 @@ class ToyDenoiser:
     ) -> torch.Tensor:
         needed = noisy.shape[0] * (1 if self.saving_memory else 2)
         if torch.is_grad_enabled() and needed > self.room:
-            raise torch.OutOfMemoryError("no room")
+            raise self.shortage
         found = self.picture(text.context.mean(dim=1))
         if len(self.drawn) in self.spoil:
             return found * float("nan")
