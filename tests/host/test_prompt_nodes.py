@@ -366,26 +366,35 @@ def test_a_workflow_outside_the_input_folder_is_refused(client, name: str) -> No
     assert run.error.startswith(f"There is no workflow or picture '{name}' in the input folder")
 
 
+def regional(encode, *, ranged: bool = True, apart: bool = True) -> dict:
+    """One word in the first steps left, another in the later ones and right; or not so."""
+    words = {"one": encode("a embedding:first"), "two": encode("a embedding:second")}
+    nodes = dict(words)
+    ends = []
+    for word, start, end, x in (("one", 0.0, 0.5, 0), ("two", 0.5, 1.0, 64)):
+        last = word
+        if ranged:
+            given = {"conditioning": [last, 0], "start": start, "end": end}
+            last = f"{word}_ranged"
+            nodes[last] = node("ConditioningSetTimestepRange", **given)
+        if apart:
+            given = {"width": 64, "height": 64, "x": x, "y": 0, "strength": 1.0}
+            nodes[f"{word}_apart"] = node("ConditioningSetArea", conditioning=[last, 0], **given)
+            last = f"{word}_apart"
+        ends.append(last)
+    joined = {f"conditioning_{number}": [end, 0] for number, end in enumerate(ends, 1)}
+    workflow = drawing(node("ConditioningCombine", **joined), **nodes)
+    workflow["sample"]["inputs"]["steps"] = 2
+    workflow["empty"]["inputs"]["width"] = 128
+    return workflow
+
+
 def test_conditioning_is_ordinary(client, folder: Path) -> None:
-    """Timestep ranges, areas and combinations work on it as on core's."""
-    extra = {
-        "ranged": node("ConditioningSetTimestepRange", conditioning=["enc", 0], start=0.0, end=0.5),
-        "area": node(
-            "ConditioningSetArea",
-            conditioning=["enc", 0],
-            width=64,
-            height=64,
-            x=0,
-            y=0,
-            strength=1.0,
-        ),
-    }
-    joined = node("ConditioningCombine", conditioning_1=["ranged", 0], conditioning_2=["area", 0])
-    pictures = [
-        pixels(client, drawing(joined, enc=one, **extra))
-        for one in (encoder("a embedding:first"), core("a embedding:first"))
-    ]
-    assert (pictures[0] == pictures[1]).all()
+    """Timestep ranges, areas and combinations of two words work on it as on core's."""
+    picture = pixels(client, regional(encoder))
+    assert (picture == pixels(client, regional(core))).all()
+    for ignored in ({"ranged": False}, {"apart": False}):
+        assert (picture != pixels(client, regional(core, **ignored))).any(), ignored
 
 
 def test_the_prompt_node_counts_tokens_for_a_clip(client, folder: Path) -> None:
