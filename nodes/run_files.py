@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
+from ..embeddings_io.atomic import unwritable
 from ..embeddings_io.embedding import Embedding, EmbeddingError
 from ..embeddings_io.saving import save
 from ..training.events import Event, Resumable
@@ -14,7 +15,11 @@ from .training_request import TrainingRequest
 
 
 class RunFiles:
-    """The files of one run. A full disk never ends it: what can't be written is told once."""
+    """The files of one run, whose folder is made where there is none.
+
+    Once it has begun a full disk never ends it: what can't be written is told once. Raises
+    EmbeddingError where the folder can't be made.
+    """
 
     def __init__(
         self, request: TrainingRequest, trainer: Trainer, notice: Callable[[str], None]
@@ -23,6 +28,10 @@ class RunFiles:
         self.trainer = trainer
         self.notice = notice
         self.failed: set[str] = set()
+        try:
+            request.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(request.folder, error) from error
         self.resume = ResumeFile(
             request.folder,
             request.name,

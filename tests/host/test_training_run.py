@@ -124,6 +124,34 @@ def test_begun_again_after_a_crash_it_gives_the_same_bytes(request_for, tmp_path
     assert not (tmp_path / "word.resume").exists()
 
 
+def test_a_folder_that_is_not_there_is_made_before_the_first_step(
+    request_for, tmp_path, monkeypatch
+):
+    folder = tmp_path / "models" / "embeddings"
+    settings = {"steps": 4, "probe_every": 2, "preview_every": 0}
+    with monkeypatch.context() as patched, pytest.raises(CrashError):
+        crash_at(patched, 3)
+        run(request_for(settings, folder=folder))
+    assert [each.name for each in folder.iterdir()] == ["word.resume"]
+    result = run(request_for(settings, folder=folder))
+    assert "goes on at step 2" in result.text and "Could not write" not in result.text
+    assert (folder / "word.safetensors").is_file()
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_the_first_step(
+    request_for, tmp_path, monkeypatch
+):
+    from textual_inversion.host.denoiser import ModelDenoiser
+
+    def refuse(*_, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(ModelDenoiser, "denoise", refuse)
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    with pytest.raises(ValueError, match=r"Cannot write to .*models: Permission denied\. Free it"):
+        run(request_for(folder=tmp_path / "models"))
+
+
 def test_with_other_settings_it_begins_anew(request_for, tmp_path, monkeypatch):
     settings = {"steps": 6, "probe_every": 2, "preview_every": 0}
     with monkeypatch.context() as patched, pytest.raises(CrashError):
