@@ -77,6 +77,7 @@ def kept(config: dict[str, Any], side: int, *, saving: bool) -> int:
     from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
     from comfy.ops import disable_weight_init
 
+    from textual_inversion.host.frozen_convolution import frozen_convolutions
     from textual_inversion.host.recompute import RECOMPUTED, recomputed_blocks
 
     half = torch.float16
@@ -112,6 +113,7 @@ def kept(config: dict[str, Any], side: int, *, saving: bool) -> int:
     with contextlib.ExitStack() as stack:
         hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
         stack.enter_context(hooks)
+        stack.enter_context(frozen_convolutions(network))
         if saving:
             stack.enter_context(recomputed_blocks(network))
             for block in network.modules():

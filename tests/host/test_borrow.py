@@ -52,6 +52,10 @@ def state(models) -> dict:
             for path, module in root.named_modules()
         ]
         found[name, "hooks"] = hooks
+        methods = {"forward", "_conv_forward"}
+        found[name, "methods"] = [
+            (path, sorted(methods & vars(module).keys())) for path, module in root.named_modules()
+        ]
         found[name, "training"] = [module.training for module in root.modules()]
     found["options"] = repr(models.model.model_options)
     return found
@@ -132,6 +136,28 @@ def test_inference_tensors_are_aliased_not_copied(models):
     assert any(tensor.is_inference() for tensor in resident.parameters())
     with torch.inference_mode(), lend(models):
         assert {name: t.data_ptr() for name, t in resident.named_parameters()} == known
+
+
+def test_no_convolution_keeps_its_input(models):
+    from textual_inversion.host.frozen_convolution import FrozenConvolution
+
+    network = models.model.model.diffusion_model
+    convolutions = [each for each in network.modules() if isinstance(each, torch.nn.Conv2d)]
+    nodes = []
+    with torch.inference_mode(), lend(models) as lent:
+        hooks = [
+            each.register_forward_hook(lambda _, __, output: nodes.append(output.grad_fn))
+            for each in convolutions
+        ]
+        try:
+            context_gradient(lent)
+        finally:
+            for hook in hooks:
+                hook.remove()
+    assert len(nodes) == len(convolutions)
+    differentiated = [type(node).__name__ for node in nodes if node is not None]
+    assert len(differentiated) > 0.8 * len(nodes)
+    assert set(differentiated) == {f"{FrozenConvolution.__name__}Backward"}
 
 
 def test_nothing_before_the_first_cross_attention_is_differentiated(models):
