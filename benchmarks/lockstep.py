@@ -141,6 +141,7 @@ class _Table:
         from textual_inversion.training.gradients import StepGradients
         from textual_inversion.training.prompts import renumbered
         from textual_inversion.training.protocols import TextContext
+        from textual_inversion.training.pulls import equalised, lengths
 
         first = self.trainers[next(iter(asked))]
         encoder, denoiser, objective = first.encoder, first.denoiser, first.objective
@@ -164,10 +165,13 @@ class _Table:
         sizes = [len(each.batch.pictures) for each in asked.values()]
         losses = objective.losses(denoised, latents, sigmas).split(sizes)
         reduced = [objective.reduce(each) for each in losses]
-        wanted = [leaf, context]
-        gradients, pulls = torch.autograd.grad(torch.stack(reduced).sum(), wanted)
+        (found,) = torch.autograd.grad(torch.stack(reduced).sum(), [context])
+        pulls = found.split(sizes)
+        if first.recipe.equal_pulls:
+            found = torch.cat([equalised([each], lengths([each]), None)[0] for each in pulls])
+        (gradients,) = torch.autograd.grad(context, [leaf], found)
         own = gradients.split([len(each.vectors) for each in asked.values()])
-        parts = zip(asked, reduced, losses, own, pulls.split(sizes), strict=True)
+        parts = zip(asked, reduced, losses, own, pulls, strict=True)
         return {
             number: StepGradients(loss.detach(), each.detach(), [gradient], pull)
             for number, loss, each, gradient, pull in parts

@@ -25,6 +25,7 @@ DECISIVE = (
     "objective",
     "plateau",
     "probe",
+    "pulls",
     "schedules",
     "sphere",
     "templates",

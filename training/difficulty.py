@@ -1,8 +1,8 @@
 """Which pictures and timesteps are hard, from losses and gradients a step has at hand anyway.
 
 Every sample of a batch has a text context of its own, so the backward pass knows where each would
-pull the context before the samples are summed up. A picture whose pull keeps pointing away from
-the average pull disagrees with the others.
+pull the context before the samples are summed up. A picture whose pulls keep pointing away from
+those of the others disagrees with them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from .sphere import unit
 
 BINS = 10
 LEAST_DRAWS = 12
-PULL_DECAY = 0.95
 FAR_OFF = 4.0
 LEAST_GAP = 0.05
 
@@ -27,7 +26,7 @@ LEAST_GAP = 0.05
 class PictureDifficulty:
     """One picture: its loss as a share of the others' at like timesteps, and its agreement.
 
-    ``agreement`` is the mean cosine between this picture's pull and the average pull.
+    ``agreement`` is the mean cosine between a pull of this picture and one of another.
     """
 
     source: int
@@ -43,9 +42,7 @@ class Difficulties:
         self.timesteps = timesteps
         self.losses = torch.zeros(sources, BINS, device=device)
         self.counts = torch.zeros(sources, BINS, device=device)
-        self.agreements = torch.zeros(sources, device=device)
-        self.compared = torch.zeros(sources, device=device)
-        self.pull = torch.zeros(0, device=device)
+        self.pulls = torch.zeros(sources, 0, device=device)
 
     def add(
         self,
@@ -67,31 +64,35 @@ class Difficulties:
         self.losses += rows.T @ (known[:, None] * columns)
         self.counts += torch.where(finite, rows.T @ columns, 0.0)
         directions = unit(torch.where(finite, pulls.float(), 0.0).sum(dim=1))
-        if self.pull.numel() == 0:
-            self.pull = torch.zeros_like(directions[0])
-        else:
-            cosines = directions @ unit(self.pull[None])[0]
-            self.agreements += rows.T @ cosines
-            self.compared += torch.where(finite, rows.sum(dim=0), 0.0)
-        mean = directions.mean(dim=0)
-        self.pull = torch.where(finite, PULL_DECAY * self.pull + (1 - PULL_DECAY) * mean, self.pull)
+        if self.pulls.shape[1] == 0:
+            self.pulls = torch.zeros(len(self.pulls), directions.shape[1], device=device)
+        self.pulls += rows.T @ directions
 
     def pictures(self) -> list[PictureDifficulty]:
         """Every picture that was drawn, in the order they were given."""
         losses, counts = self.losses.cpu().double(), self.counts.cpu().double()
         usual = losses.sum(dim=0) / counts.sum(dim=0).clamp_min(1)
         expected = (counts * usual).sum(dim=1)
-        compared, agreements = self.compared.tolist(), self.agreements.tolist()
+        agreements = self._agreements()
         return [
             PictureDifficulty(
                 source,
                 int(counts[source].sum()),
                 float(losses[source].sum() / expected[source]) if expected[source] > 0 else 1.0,
-                agreements[source] / compared[source] if compared[source] else 0.0,
+                agreements[source],
             )
-            for source in range(len(compared))
+            for source in range(len(losses))
             if counts[source].sum() > 0
         ]
+
+    def _agreements(self) -> list[float]:
+        """Of every source the mean of <P, Q> over the others' Q, P and Q being mean unit pulls."""
+        draws = self.counts.sum(dim=1)
+        mean = self.pulls / draws.clamp_min(1)[:, None]
+        others = max(1, int((draws > 0).sum()) - 1)
+        crossed = mean @ mean.sum(dim=0) - mean.square().sum(dim=1)
+        agreements: list[float] = (crossed / others).tolist()
+        return agreements
 
     def by_timestep(self) -> list[tuple[float, float, int]]:
         """(share of the schedule, mean loss, draws) of each tenth that was drawn."""
@@ -136,9 +137,7 @@ class Difficulties:
         return {
             "losses": self.losses,
             "counts": self.counts,
-            "agreements": self.agreements,
-            "compared": self.compared,
-            "pull": self.pull,
+            "pulls": self.pulls,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from .batches import Batch
 from .objective import Objective
 from .prompts import PromptTokens
 from .protocols import Denoiser, TextContext, TextEncoder
+from .pulls import SMALLEST, equalised, lengths
 from .sentences import Sentences
 
 
@@ -20,20 +21,23 @@ class StepGradients:
 
     ``loss`` is the step's loss and ``each`` that of every picture ``[B]``; ``gradients`` follow
     the vectors' order; ``pulls`` is dL/d context ``[B, tokens, width]``. None where no gradient
-    reached.
+    reached. ``length`` is the mean length of the pulls where they were made equal.
     """
 
     loss: torch.Tensor
     each: torch.Tensor
     gradients: Sequence[torch.Tensor | None]
     pulls: torch.Tensor | None
+    length: torch.Tensor | None = None
 
 
 class GradientSource:
     """Text encoder, denoiser and objective as one function of the vectors.
 
-    ``pictures_at_once`` below the batch size spreads a step over several passes, whose gradients
-    add up to that of the whole batch.
+    The way back is taken in two parts, through the network to the text and through the text
+    encoder, since the pictures' pulls may be made equal between them (`pulls.py`); not those of a
+    contrast, which weighs its pictures itself. ``pictures_at_once`` below the batch size spreads a
+    step over several passes, whose gradients add up to that of the whole batch.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class GradientSource:
         self.sentences = sentences
         self.objective = objective
         self.empty = empty
+        self.equal_pulls = objective.recipe.equal_pulls and empty is None
         self.pictures_at_once: int | None = None
 
     def step(
@@ -69,10 +74,11 @@ class GradientSource:
         if len(parts) == 1:
             return parts[0]
         pulls = [part.pulls for part in parts if part.pulls is not None]
+        gradients = zip(*_of_one_length(parts), strict=True)
         return StepGradients(
             torch.stack([part.loss for part in parts]).sum(),
             torch.cat([part.each for part in parts]),
-            [_sum(each) for each in zip(*(part.gradients for part in parts), strict=True)],
+            [_sum(each) for each in gradients],
             torch.cat(pulls) if len(pulls) == len(parts) else None,
         )
 
@@ -90,12 +96,26 @@ class GradientSource:
         each = self._losses(batch, text)
         loss = self._reduced(batch, each, vectors)
         loss = loss if share == 1 else share * loss
-        if not loss.requires_grad:
+        texts = [each for each in text if each is not None and each.requires_grad]
+        if not texts or not loss.requires_grad:
             return StepGradients(loss, each, [None] * len(leaves), None)
-        wanted = [*leaves.values(), text.context]
-        scaled = torch.autograd.grad(scale * loss, wanted, allow_unused=True)
-        *gradients, pulls = [one if one is None else one / scale for one in scaled]
-        return StepGradients(loss.detach(), each.detach(), gradients, pulls)
+        pulls = torch.autograd.grad(scale * loss, texts, allow_unused=True)
+        reached = {text: pull for text, pull in zip(texts, pulls, strict=True) if pull is not None}
+        length, passed = None, list(reached.values())
+        if self.equal_pulls and passed:
+            length = lengths(passed)
+            passed = equalised(passed, length, self.objective.weights(self._sent(batch.sigmas)))
+            length = length.mean() / scale
+        gradients = torch.autograd.grad(
+            list(reached), list(leaves.values()), passed, allow_unused=True
+        )
+        return StepGradients(
+            loss.detach(),
+            each.detach(),
+            [one if one is None else one / scale for one in gradients],
+            pulls[0] if pulls[0] is None else pulls[0] / scale,
+            length,
+        )
 
     def _parts(self, batch: Batch) -> Iterator[Batch]:
         """The batch whole or in parts; a contrast keeps each bad picture with its good one."""
@@ -145,6 +165,19 @@ class GradientSource:
             return text
         rows = torch.tensor([unique.index(prompt) for prompt in drawn], device=text.context.device)
         return TextContext(text.context[rows], None if text.pooled is None else text.pooled[rows])
+
+
+def _of_one_length(parts: Sequence[StepGradients]) -> list[list[torch.Tensor | None]]:
+    """The gradients of each part; pulls made equal within a part are made so over all."""
+    known = [part.length for part in parts if part.length is not None]
+    if len(known) < len(parts):
+        return [list(part.gradients) for part in parts]
+    mean = torch.stack(known).mean()
+    factors = [mean / length.clamp_min(SMALLEST) for length in known]
+    return [
+        [one if one is None else factor * one for one in part.gradients]
+        for part, factor in zip(parts, factors, strict=True)
+    ]
 
 
 def _sum(gradients: Sequence[torch.Tensor | None]) -> torch.Tensor | None:

@@ -26,12 +26,16 @@ class Objective:
         masks: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The loss of each sample ``[B]``; ``masks`` ``[B, 1, h, w]`` have a mean of 1 each."""
-        recipe = self.recipe
+        recipe, weights = self.recipe, self.weights(sigmas)
         rest = losses.residual(denoised, latents, sigmas, self.prediction)
         each = losses.penalty(rest, recipe.loss, recipe.huber_delta, masks)
-        if recipe.min_snr_gamma:
-            each = each * losses.min_snr(sigmas, recipe.min_snr_gamma, self.prediction)
-        return each
+        return each if weights is None else each * weights
+
+    def weights(self, sigmas: torch.Tensor) -> torch.Tensor | None:
+        """What the losses at these noise levels are multiplied by ``[B]``; None for nothing."""
+        if not self.recipe.min_snr_gamma:
+            return None
+        return losses.min_snr(sigmas, self.recipe.min_snr_gamma, self.prediction)
 
     def reduce(self, each: torch.Tensor, empty: torch.Tensor | None = None) -> torch.Tensor:
         """One number: the mean, or with ``empty`` the contrast.

@@ -13,6 +13,7 @@ AS_PUBLISHED: dict[str, Any] = {
     "warmup_steps": 0,
     "prior": 0.0,
     "averaging": 0.0,
+    "equal_pulls": False,
     "timestep_density": "uniform",
     "timestep_from": 0.0,
     "timestep_to": 1.0,

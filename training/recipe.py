@@ -58,6 +58,12 @@ class Recipe(LearningKnobs):
         "a GPU. Where it can't be compiled the run goes on as usual and says so.",
         group="run",
     )
+    equal_pulls: bool = knob(
+        True,
+        "Every picture of a step pulls the word alike. Off, each pulls as hard as its error at its "
+        "noise level happens to be large, as in other trainers.",
+        group="optimizer",
+    )
 
     def __post_init__(self) -> None:
         for name, limits in knobs().items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
 import torch
 
 from textual_inversion.tests.unit.toy_world import KEY, ToyDenoiser, ToyEncoder, pictures
@@ -96,21 +97,22 @@ def test_two_words_are_learnt_together_from_captions_that_name_both():
     assert angle_between(sea, direction(encoder, "sea")) < 0.3
 
 
-def difficulties(odd: int | None, words=("fox", "table")):
+def difficulties(odd: int | None, words=("fox", "table"), **recipe):
     encoder, denoiser = ToyEncoder(), ToyDenoiser()
     shown = pictures(encoder, denoiser, words[0], 6)
     other = pictures(encoder, denoiser, words[1], 6)
     if odd is not None:
         shown[odd] = other[odd]
     initial = {KEY: direction(encoder, "cat")}
-    recipe = Recipe(steps=200, batch_size=4, **SETTINGS)
+    recipe = Recipe(steps=200, batch_size=4, **(SETTINGS | recipe))
     run = Trainer(recipe, encoder, denoiser, Dataset(shown), initial)
     finish(run)
     return run.difficulties
 
 
-def test_the_odd_picture_is_named():
-    found = difficulties(odd=3)
+@pytest.mark.parametrize("equal", [True, False])
+def test_the_odd_picture_is_named(equal):
+    found = difficulties(odd=3, equal_pulls=equal)
     remarks = found.remarks()
     assert len(remarks) == 1 and remarks[0].startswith("Picture 4 disagrees with the others")
     hardest = max(found.pictures(), key=lambda each: each.loss_ratio)
@@ -131,4 +133,4 @@ def test_steps_that_are_no_numbers_are_not_counted():
     before = found.losses.clone()
     bad = torch.full((2,), float("nan"))
     found.add([0, 1], torch.tensor([3, 4]), bad, torch.ones(2, 16, 8))
-    assert torch.equal(found.losses, before) and found.pull.isfinite().all()
+    assert torch.equal(found.losses, before) and found.pulls.isfinite().all()
