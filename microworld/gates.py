@@ -19,7 +19,7 @@ from .learning import Learner
 
 log = logging.getLogger(__name__)
 
-BATCH = {"batch_size": 4, "prompts_per_step": 2}
+BATCH = {"batch_size": 4, "prompts_per_step": 2, "equal_pulls": False}
 RATE = {"learning_rate": 0.05, "warmup_steps": 10, "momentum": 0.9}
 """Of the runs on the sphere: the gates ask about the world, not about our recipe's defaults."""
 
