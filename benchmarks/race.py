@@ -50,8 +50,8 @@ DEVELOP = Plan(
     recipes=(OURS,),
     presets=(),
     variants=tuple(VARIANTS),
-    concepts=DEVELOPMENT,
-    seeds=(0, 1),
+    concepts=tuple(concepts.names("development", "trial")),
+    seeds=(0,),
     tuned=False,
     styles=(),
 )

@@ -103,6 +103,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "momentum-0": {"momentum": 0.0},
     "momentum-0.7": {"momentum": 0.7},
     "high-noise": {"timestep_from": 0.3},
+    "as-they-pull": {"equal_pulls": False},
+    "two-sentences": {"learning_rate": 0.3, "prompts_per_step": 2},
     "batch-4": {"learning_rate": 0.2, "batch_size": 4},
     "batch-8": {"batch_size": 8},
     "batch-12": {"batch_size": 12},

@@ -120,6 +120,36 @@ CONCEPTS = (
     Concept(
         "pink-cross", "development", {"shape": "cross", "colour": "pink"}, "object", "pink cross"
     ),
+    Concept(
+        "orange-star",
+        "trial",
+        {"shape": "star", "colour": "orange", "texture": "plain"},
+        "object",
+        "orange plain star",
+    ),
+    Concept(
+        "blue-ring",
+        "trial",
+        {"shape": "ring", "colour": "blue", "texture": "striped"},
+        "object",
+        "blue striped ring",
+    ),
+    Concept("white-moon", "trial", {"shape": "moon", "colour": "white"}, "object", "white moon"),
+    Concept(
+        "green-cross",
+        "trial",
+        {"shape": "cross", "colour": "green", "texture": "dotted"},
+        "object",
+        "green dotted cross",
+    ),
+    Concept("pink-square", "trial", {"shape": "square", "colour": "pink"}, "object", "pink square"),
+    Concept(
+        "yellow-triangle",
+        "trial",
+        {"shape": "triangle", "colour": "yellow", "texture": "striped"},
+        "object",
+        "yellow striped triangle",
+    ),
 )
 
 
