@@ -78,6 +78,7 @@ def kept(config: dict[str, Any], side: int, *, saving: bool) -> int:
     from comfy.ops import disable_weight_init
 
     from textual_inversion.host.frozen_convolution import frozen_convolutions
+    from textual_inversion.host.gated_gelu import thrifty_gelus
     from textual_inversion.host.recompute import RECOMPUTED, recomputed_blocks
 
     half = torch.float16
@@ -114,6 +115,7 @@ def kept(config: dict[str, Any], side: int, *, saving: bool) -> int:
         hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
         stack.enter_context(hooks)
         stack.enter_context(frozen_convolutions(network))
+        stack.enter_context(thrifty_gelus(network))
         if saving:
             stack.enter_context(recomputed_blocks(network))
             for block in network.modules():

@@ -14,6 +14,7 @@ import torch
 from .attention import trainable_attention
 from .compiled import compiled_network
 from .frozen_convolution import frozen_convolutions
+from .gated_gelu import thrifty_gelus
 from .lendable import check_offloading, check_weights, is_whole, without_dynamic_memory
 from .memory import float32_bytes, training_memory
 from .precision import best_dtype, computing_in
@@ -88,6 +89,7 @@ def borrow(model: Any, clip: Any, *, batch_size: int, latent_area: int) -> Itera
             entering.enter_context(_out_of_place_residuals(clip.patcher.model))
             network = model.model.diffusion_model
             entering.enter_context(frozen_convolutions(network))
+            entering.enter_context(thrifty_gelus(network))
             dtype = best_dtype(model, latent_area, options)
             entering.enter_context(computing_in(network, dtype))
             if saving:

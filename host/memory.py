@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 
-KEPT_PER_LATENT_VALUE = {768: 18_900, 1024: 18_800, 2048: 37_900}
+KEPT_PER_LATENT_VALUE = {768: 16_100, 1024: 16_100, 2048: 31_500}
 """Numbers that UNets keep for the backward pass, for each number of the latents.
 
 By the width of their context: SD 1.5, SD 2 and SDXL, counted with fused attention
 (`benchmarks/activation_memory.py`).
 """
-SPARE = 1.42
+SPARE = 1.49
 """Gradients on their way back and the layers' own room, over what is kept."""
-UNFUSED = 3.0
+UNFUSED = 3.4
 """How much more is kept where attention keeps its scores, measured on SD 1.5 at 64x64."""
 KEPT_PER_TEXT_VALUE = 21
 """Numbers that a text layer keeps for each of its tokens' channels."""
