@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from textual_inversion.devtools.settings_table import table, written_in
 from textual_inversion.embeddings_io import formats
 from textual_inversion.embeddings_io.formats import refusals
 from textual_inversion.tests.unit import embedding_files
+from textual_inversion.training.recipe import Recipe, knobs
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -74,3 +76,7 @@ def test_the_refusals_are_the_codes() -> None:
     named = " ".join(section.partition(":")[2].partition(".")[0].split()).split(", ")
     assert named == [*refusals.KINDS, "aesthetic gradient"]
     assert set(embedding_files.REFUSED) == set(refusals.KINDS)
+
+
+def test_every_setting_is_told_as_the_recipe_has_it() -> None:
+    assert written_in(README) == table(knobs(), Recipe().as_dict())
