@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 _HEAD = 3
 _MAY_START = re.compile(r"(?<![\w\-/\\])(?<!\w\.)\S")
-_CUT_SHORT = re.compile(r"[\w\-/]|\\(?![()])|\.[\w\-/]")
+_CUT_SHORT = re.compile(r"[\w\-/]|\\(?![()])|\.(?!embedding:)[\w\-/]")
 
 
 class Keywords:

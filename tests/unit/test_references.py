@@ -170,6 +170,11 @@ def test_the_longest_name_is_taken_and_names_are_not_cut_short() -> None:
     assert leading_name("p\\(1\\),", lookup) == ("p(1)", 6, "p(1)")
 
 
+def test_a_keyword_before_a_full_stop_and_a_reference_is_a_whole_word() -> None:
+    assert expand("a.embedding:b", lookup, ("a",)) == "embedding:a . embedding:b"
+    assert expand("a.b embedding:b", lookup, ("a",)) == "a.b embedding:b"
+
+
 def test_a_long_text_without_spaces_takes_no_time() -> None:
     text = "embedding:" + ",x" * 20_000
     assert len(find(text, lookup)) == 1
