@@ -1,8 +1,8 @@
 """`python3 dev.py bench [steps] [size] [race] [negative] [library] [prompt]`, or all of these.
 
-By name alone: `judge`, `floors` and `gates` ask whether the microworld can be believed, `develop`
-tries changes of our own recipe. Finished runs of the race are kept in bench_output and not made
-again.
+By name alone: `judge`, `floors` and `gates` ask whether the microworld can be believed, `presets`
+runs ours, `develop` tries changes of our own recipe. Finished runs of the race are kept in
+bench_output and not made again.
 """
 
 from __future__ import annotations
@@ -73,15 +73,17 @@ def _race(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
     return race_report.tables(results, step_time.kept(store.folder / STEP_TIMES))
 
 
+def _presets(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
+    return _raced(comfyui, checkpoint, options, race.OF_PRESETS)
+
+
 def _develop(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
-    results = race.run(
-        comfyui,
-        checkpoint,
-        Store(options.out),
-        race.DEVELOP,
-        workers=options.workers or race.usable_cores(),
-        minutes=options.minutes,
-    )
+    return _raced(comfyui, checkpoint, options, race.DEVELOP)
+
+
+def _raced(comfyui: Path, checkpoint: Path, options: argparse.Namespace, plan: race.Plan) -> str:
+    store, workers = Store(options.out), options.workers or race.usable_cores()
+    results = race.run(comfyui, checkpoint, store, plan, workers=workers, minutes=options.minutes)
     return race_report.tables(results, {})
 
 
@@ -109,6 +111,7 @@ MEASUREMENTS: dict[str, Callable[[Path, Path, argparse.Namespace], str]] = {
     "size": _size,
     "race": _race,
     "negative": _negative,
+    "presets": _presets,
     "develop": _develop,
     "library": _library,
     "prompt": _prompt,

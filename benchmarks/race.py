@@ -35,7 +35,7 @@ class Plan:
     """How much is run; ``marks`` are numbers of pictures seen after which words are scored."""
 
     recipes: tuple[str, ...] = tuple(CONTESTANTS)
-    presets: tuple[str, ...] = tuple(PRESETS)
+    presets: tuple[str, ...] = ()
     concepts: tuple[str, ...] = RACED
     development: tuple[str, ...] = DEVELOPMENT
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -43,26 +43,23 @@ class Plan:
     tuning_marks: tuple[int, ...] = (192, 384)
     tuned: bool = True
     variants: tuple[str, ...] = ()
-    styles: tuple[str, ...] = STYLES
+    styles: tuple[str, ...] = ()
 
 
+OF_PRESETS = Plan(recipes=(OURS,), presets=tuple(PRESETS), seeds=(0,), tuned=False, styles=STYLES)
 DEVELOP = Plan(
     recipes=(OURS,),
-    presets=(),
     variants=tuple(VARIANTS),
     concepts=tuple(concepts.names("development", "trial")),
     seeds=(0,),
     tuned=False,
-    styles=(),
 )
 QUICK = Plan(
     recipes=(OURS, "diffusers-readme", "dti"),
-    presets=(),
     concepts=("red-star", "pink-triangle", "purple"),
     seeds=(0,),
     marks=(96, 192, 384),
     tuned=False,
-    styles=(),
 )
 
 
