@@ -124,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python3 dev.py bench", description=__doc__)
     parser.add_argument("what", nargs="*", help=", ".join(MEASUREMENTS))
     parser.add_argument("--quick", action="store_true", help="little of everything, in minutes")
-    parser.add_argument("--minutes", type=float, default=65, help="the longest the race may take")
+    parser.add_argument("--minutes", type=float, default=70, help="the longest the race may take")
     parser.add_argument("--workers", type=int, help="processes of the race (one a core, at most 4)")
     parser.add_argument(
         "--out", type=Path, default=Path("bench_output"), help="where tables and runs are kept"
