@@ -1,7 +1,7 @@
 """`python3 dev.py bench [steps] [size] [race] [negative] [library] [prompt]`, or all of these.
 
 By name alone: `judge`, `floors` and `gates` ask whether the microworld can be believed, `presets`
-runs ours, `develop` tries changes of our own recipe. Finished runs of the race are kept in
+tells what ours do, `develop` tries changes of our own recipe. Finished runs of the race are kept in
 bench_output and not made again.
 """
 
@@ -11,7 +11,7 @@ import argparse
 import logging
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from microworld import evaluate, gates, judge
@@ -61,30 +61,31 @@ def _size(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
 
 
 def _race(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
-    store = Store(options.out)
-    results = race.run(
-        comfyui,
-        checkpoint,
-        store,
-        race.QUICK if options.quick else race.Plan(),
-        workers=options.workers or race.usable_cores(),
-        minutes=min(options.minutes, 6) if options.quick else options.minutes,
-    )
-    return race_report.tables(results, step_time.kept(store.folder / STEP_TIMES))
+    times = step_time.kept(options.out / STEP_TIMES)
+    if options.quick:
+        return _raced(comfyui, checkpoint, options, race.QUICK, times, min(options.minutes, 6))
+    return _raced(comfyui, checkpoint, options, race.Plan(), times, options.minutes)
 
 
 def _presets(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
-    return _raced(comfyui, checkpoint, options, race.OF_PRESETS)
+    return _raced(comfyui, checkpoint, options, race.OF_PRESETS, {}, options.minutes)
 
 
 def _develop(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:
-    return _raced(comfyui, checkpoint, options, race.DEVELOP)
+    return _raced(comfyui, checkpoint, options, race.DEVELOP, {}, options.minutes)
 
 
-def _raced(comfyui: Path, checkpoint: Path, options: argparse.Namespace, plan: race.Plan) -> str:
+def _raced(
+    comfyui: Path,
+    checkpoint: Path,
+    options: argparse.Namespace,
+    plan: race.Plan,
+    times: Mapping[int, step_time.StepTime],
+    minutes: float,
+) -> str:
     store, workers = Store(options.out), options.workers or race.usable_cores()
-    results = race.run(comfyui, checkpoint, store, plan, workers=workers, minutes=options.minutes)
-    return race_report.tables(results, {})
+    results = race.run(comfyui, checkpoint, store, plan, workers=workers, minutes=minutes)
+    return race_report.tables(results, times)
 
 
 def _negative(comfyui: Path, checkpoint: Path, options: argparse.Namespace) -> str:

@@ -22,7 +22,7 @@ from microworld.learning import Learner
 
 from . import race_cells
 from .race_cells import Cell, Group, Store, groups_of
-from .recipes import CONTESTANTS, OURS, PRESETS, VARIANTS
+from .recipes import AS_LONG_AS_OTHERS, CONTESTANTS, OURS, PRESETS, VARIANTS
 
 log = logging.getLogger(__name__)
 RACED = tuple(concepts.names("composite", "known", "amputated", "entangled"))
@@ -46,7 +46,13 @@ class Plan:
     styles: tuple[str, ...] = ()
 
 
-OF_PRESETS = Plan(recipes=(OURS,), presets=tuple(PRESETS), seeds=(0,), tuned=False, styles=STYLES)
+OF_PRESETS = Plan(
+    recipes=(OURS,),
+    presets=tuple(PRESETS),
+    variants=(AS_LONG_AS_OTHERS,),
+    tuned=False,
+    styles=STYLES,
+)
 DEVELOP = Plan(
     recipes=(OURS,),
     variants=tuple(VARIANTS),
